@@ -1,0 +1,51 @@
+# Two commands matter: `make demo` and `make test`. Both set themselves up on a fresh machine.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.PHONY: setup servers test check demo screenshots bench fmt lock clean
+
+setup: $(READY)
+
+$(READY): requirements.lock pyproject.toml
+	@scripts/setup-venv "$(PYTHON)" "$(VENV)"
+
+# Real servers that the tests talk to (sshd, mosquitto, libmodbus); named and failed loudly if missing.
+servers:
+	@scripts/setup-servers
+
+test: $(READY) servers
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+demo: $(READY)
+ifdef HEADLESS
+	@$(BIN)/outstation demo --headless $(HEADLESS)
+else
+	@$(BIN)/outstation demo
+endif
+
+screenshots: $(READY)
+	$(BIN)/python scripts/screenshots.py
+
+bench: $(READY)
+	$(BIN)/python -m bench
+
+fmt: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# Rewrites requirements.lock from pyproject.toml; needs uv on the PATH.
+lock:
+	uv pip compile pyproject.toml --extra agent --extra console --extra modbus --extra mqtt \
+	  --extra image --group dev --group train --group peers --universal --python-version 3.11 \
+	  --generate-hashes --no-header --no-emit-index-url -o requirements.lock
+
+clean:
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache

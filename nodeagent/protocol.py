@@ -1,0 +1,658 @@
+"""What the console and the agent say to each other: types, paths, error codes. Pure; the contract is docs/protocol.md.
+
+Units are suffixes. `*_us` is microseconds: `boottime_us` on CLOCK_BOOTTIME of the node, `wall_us` since the
+Unix epoch by the node's own clock, which may be wrong. Digests are `sha256:<64 hex digits>`. Unknown fields are
+refused in requests and ignored in answers, so that one version of skew works in both directions.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, Literal
+
+import msgspec
+
+PROTOCOL_MAJOR = 1
+PROTOCOL_MINOR = 0
+API = "/agent/v1"
+
+# What one request or answer may hold. The server refuses more with LIMIT.*; the client never asks for more.
+JSON_BYTES_MAX = 1 << 20
+CHUNK_BYTES_MAX = 8 << 20
+PAGE_ROWS_MAX = 1_000
+NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+DIGEST_PATTERN = r"^sha256:[0-9a-f]{64}$"
+TRIAL_WINDOW_S_MIN = 5
+TRIAL_WINDOW_S_MAX = 86_400
+LEASE_S = 60
+
+
+class DeploymentState(enum.StrEnum):
+    """Where one deployment stands. REFUSED, COMMITTED and ROLLED_BACK are final."""
+
+    RECEIVING = "RECEIVING"
+    STAGED = "STAGED"
+    PREFLIGHT_OK = "PREFLIGHT_OK"
+    TRIAL = "TRIAL"
+    COMMITTED = "COMMITTED"
+    ROLLED_BACK = "ROLLED_BACK"
+    REFUSED = "REFUSED"
+
+
+class RollbackReason(enum.StrEnum):
+    """Why a trial did not become permanent."""
+
+    FAILED = "FAILED"
+    UNCONFIRMED = "UNCONFIRMED"
+    INTERRUPTED = "INTERRUPTED"
+    REVERTED = "REVERTED"
+
+
+class Quality(enum.IntEnum):
+    """OPC UA severity of a value or a prediction."""
+
+    GOOD = 0
+    UNCERTAIN = 1
+    BAD = 2
+
+
+class WorkerState(enum.StrEnum):
+    """Whether a bundle's worker is answering."""
+
+    STARTING = "starting"
+    SERVING = "serving"
+    BACKOFF = "backoff"
+    STOPPED = "stopped"
+
+
+class AlertState(enum.StrEnum):
+    """ISA-18.2 life cycle, as far as the node keeps it."""
+
+    RAISED = "raised"
+    ACKNOWLEDGED = "acknowledged"
+    SHELVED = "shelved"
+    CLEARED = "cleared"
+
+
+Owner = Literal["operator", "node", "bundle", "network", "outstation"]
+
+
+class Error(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of every answer that is not 2xx, under the key `error`."""
+
+    code: str
+    message: str
+    hint: str = ""
+    owner: Owner = "outstation"
+
+
+class ErrorBody(msgspec.Struct, frozen=True):
+    """An error on the wire."""
+
+    error: Error
+
+
+# Code -> (HTTP status, who can do something about it). Codes are never renamed or reused.
+ERRORS: dict[str, tuple[int, Owner]] = {
+    "REQUEST.MALFORMED": (400, "outstation"),
+    "REQUEST.UNKNOWN_PATH": (404, "outstation"),
+    "REQUEST.METHOD": (405, "outstation"),
+    "REQUEST.WRONG_NODE": (409, "operator"),
+    "REQUEST.WRONG_PROTOCOL": (409, "operator"),
+    "LIMIT.BODY": (413, "outstation"),
+    "LIMIT.BUSY": (503, "node"),
+    "ACCESS.MONITOR_ONLY": (403, "operator"),
+    "ACCESS.WORKER": (403, "node"),
+    "BLOB.UNKNOWN": (404, "network"),
+    "BLOB.OFFSET": (409, "network"),
+    "BLOB.MISMATCH": (422, "network"),
+    "BUNDLE.MALFORMED": (422, "bundle"),
+    "BUNDLE.MODEL_REFUSED": (422, "bundle"),
+    "BUNDLE.PIPELINE": (422, "bundle"),
+    "TRUST.NO_SIGNERS": (403, "operator"),
+    "TRUST.SIGNATURE": (403, "bundle"),
+    "TRUST.ROLLBACK": (403, "bundle"),
+    "TRUST.FAST_FORWARD": (403, "bundle"),
+    "TRUST.WRONG_NODE": (403, "bundle"),
+    "BINDING.MISSING": (422, "operator"),
+    "BINDING.MALFORMED": (422, "operator"),
+    "BINDING.STALE": (409, "operator"),
+    "DEPLOYMENT.UNKNOWN": (404, "operator"),
+    "DEPLOYMENT.STATE": (409, "operator"),
+    "DEPLOYMENT.TRIAL_RUNNING": (409, "operator"),
+    "DEPLOYMENT.MISSING_BLOBS": (409, "network"),
+    "DEPLOYMENT.PREFLIGHT": (422, "bundle"),
+    "DEPLOYMENT.DISK_FULL": (507, "node"),
+    "DEPLOYMENT.READ_ONLY": (507, "node"),
+    "DEPLOYMENT.MEMORY": (507, "node"),
+    "DEPLOYMENT.ALREADY_ROLLED_BACK": (409, "operator"),
+    "DEPLOYMENT.OLD_LOGIN": (409, "operator"),
+    "DEPLOYMENT.NOTHING_BEFORE": (409, "operator"),
+    "DEPLOYMENT.HOLD": (409, "operator"),
+    "DEPLOYMENT.OUT_OF_SERVICE": (409, "operator"),
+    "LEASE.HELD": (409, "operator"),
+    "LEASE.FENCED": (409, "operator"),
+    "MODEL.UNKNOWN": (404, "operator"),
+    "MODEL.UNAVAILABLE": (503, "node"),
+    "NODE.SAFE": (503, "node"),
+    "INTERNAL": (500, "outstation"),
+}
+
+
+# ---------------------------------------------------------------- what a node tells
+
+
+class HostHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """The machine under the agent. None is: not known, never zero."""
+
+    cpu_percent: float | None = None
+    load_1m: float | None = None
+    memory_bytes_total: int | None = None
+    memory_bytes_used: int | None = None
+    disk_bytes_total: int | None = None
+    disk_bytes_free: int | None = None
+    disk_days_left: float | None = None
+    temperature_c: float | None = None
+    network_rx_bytes_per_s: float | None = None
+    network_tx_bytes_per_s: float | None = None
+    uptime_s: float | None = None
+
+
+class SourceTelemetry(msgspec.Struct, frozen=True, kw_only=True):
+    """One source of a pipeline. `age_s` since data last came; None: never."""
+
+    id: str
+    type: str
+    state: Literal["connecting", "up", "silent", "stopped"]
+    age_s: float | None = None
+    samples_total: int = 0
+    drops_total: int = 0
+    bad_items: list[str] = []
+    reason: str = ""
+
+
+class StageTelemetry(msgspec.Struct, frozen=True, kw_only=True):
+    """One step of a pipeline: what passed, what it marked, the last value that left it."""
+
+    name: str
+    frames_total: int = 0
+    marked_total: int = 0
+    last: str = ""
+    quality: int = 0
+    reason: str = ""
+
+
+class SinkTelemetry(msgspec.Struct, frozen=True, kw_only=True):
+    """One sink: delivered, waiting, lost. Nothing is dropped without being counted here."""
+
+    type: str
+    state: Literal["up", "down", "stopped"] = "up"
+    delivered_total: int = 0
+    waiting: int = 0
+    waiting_max: int = 0
+    dropped_total: int = 0
+    reason: str = ""
+
+
+class LastPrediction(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest prediction of a pipeline."""
+
+    wall_us: int
+    score: float | None = None
+    label: str = ""
+    decision: str = ""
+    quality: int = 0
+    reason: str = ""
+
+
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
+    """A running trial: without a confirm the node goes back by itself when nothing is left."""
+
+    deployment: str
+    seconds_left: float
+    window_s: float
+    previous_revision: int | None = None
+
+
+class BundleTelemetry(msgspec.Struct, frozen=True, kw_only=True):
+    """One bundle on the node: what is active, how its worker does, what its pipeline does. Rates: last period."""
+
+    bundle: str
+    model: str
+    version: str
+    revision: int
+    digest: str
+    state: WorkerState
+    reason: str = ""
+    trial: Trial | None = None
+    inferences_per_s: float = 0.0
+    latency_ms_p50: float | None = None
+    latency_ms_p95: float | None = None
+    latency_ms_p99: float | None = None
+    predictions_total: int = 0
+    errors_total: int = 0
+    rejects_per_s: float = 0.0
+    rejects_total: int = 0
+    queue: int = 0
+    queue_max: int = 0
+    quality_good_share: float | None = None
+    restarts_total: int = 0
+    records_total: int = 0
+    records_lost_total: int = 0
+    memory_bytes: int | None = None
+    drift: str = "no baseline"
+    last: LastPrediction | None = None
+    sources: list[SourceTelemetry] = []
+    stages: list[StageTelemetry] = []
+    sinks: list[SinkTelemetry] = []
+    latency_histogram_ms: list[tuple[float, int]] = []
+
+
+class OutOfService(msgspec.Struct, frozen=True, kw_only=True):
+    """The node is taken out of service by a person; it never lifts itself."""
+
+    by: str
+    reason: str
+    since_us: int
+    until_us: int | None = None
+
+
+class Hold(msgspec.Struct, frozen=True, kw_only=True):
+    """Outputs stand at the safe value until a person releases them."""
+
+    by: str
+    reason: str
+    since_us: int
+
+
+class Lease(msgspec.Struct, frozen=True, kw_only=True):
+    """Who may change deployments now. `token` only rises."""
+
+    holder: str
+    token: int
+    seconds_left: float
+
+
+class Alert(msgspec.Struct, frozen=True, kw_only=True):
+    """An abnormal condition that needs a person. Priority 1 (highest) to 4."""
+
+    id: int
+    code: str
+    priority: int
+    state: AlertState
+    subject: str
+    message: str
+    advice: str
+    raised_us: int
+    acknowledged_by: str = ""
+    cleared_us: int | None = None
+
+
+class Telemetry(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the telemetry stream. `cursor` rises by one a line and restarts with `boot_id` or `started_us`."""
+
+    cursor: int
+    node_id: str
+    boot_id: str
+    started_us: int
+    boottime_us: int
+    wall_us: int
+    period_s: float
+    mode: Literal["normal", "safe"] = "normal"
+    host: HostHealth
+    bundles: list[BundleTelemetry] = []
+    alerts: list[Alert] = []
+    hold: Hold | None = None
+    out_of_service: OutOfService | None = None
+    lease: Lease | None = None
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """Who this node is and how it does now."""
+
+    node_id: str
+    name: str
+    agent_version: str
+    protocol_major: int
+    protocol_minor: int
+    access: Literal["monitor", "operate"]
+    actor: str
+    signers: int
+    telemetry: Telemetry
+
+
+class LogLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One log line. `cursor` is unique on the node and rises over restarts; text is cleaned by the reader."""
+
+    cursor: int
+    boottime_us: int
+    wall_us: int
+    level: Literal["debug", "info", "warning", "error"]
+    source: str
+    text: str
+
+
+class LogsPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Lines in order. `lost` lines between the asked cursor and the first one had been dropped by the cap."""
+
+    lines: list[LogLine]
+    next: int
+    lost: int = 0
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """One prediction as recorded. `key` is boot number * 2**48 + boottime in microseconds, unique and rising."""
+
+    key: int
+    bundle: str
+    revision: int
+    wall_us: int
+    source_us: int | None
+    latency_us: int
+    score: float | None
+    label: str
+    decision: str
+    quality: int
+    reason: str
+    inputs: list[float] | None = None
+    outputs: list[float] | None = None
+    digest: str = ""
+    config: str = ""
+
+
+class Gap(msgspec.Struct, frozen=True, kw_only=True):
+    """Predictions that were made and not recorded, counted."""
+
+    key_from: int
+    key_to: int
+    count: int
+    reason: str
+
+
+class RecordsPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Records in key order and the gaps between them. `next` is the `after` of the next page, None at the end."""
+
+    records: list[Record]
+    gaps: list[Gap] = []
+    next: int | None = None
+
+
+class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One fact of the node's history. `hash` is SHA-256 over `previous` and the canonical entry (docs/protocol.md)."""
+
+    seq: int
+    boot_id: str
+    boottime_us: int
+    wall_us: int
+    actor: str
+    action: str
+    subject: str
+    detail: dict[str, Any]
+    previous: str
+    hash: str
+
+
+class LedgerPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Entries in order, and the head of the chain when the page was read."""
+
+    entries: list[LedgerEntry]
+    head_seq: int
+    head_hash: str
+
+
+class TrendPoint(msgspec.Struct, frozen=True, array_like=True):
+    """One rollup of a node: seconds before now (negative), then the figures. None is a gap."""
+
+    wall_us: int
+    inferences_per_s: float | None
+    latency_ms_p95: float | None
+    cpu_percent: float | None
+    memory_percent: float | None
+    rejects_per_s: float | None
+
+
+class Trend(msgspec.Struct, frozen=True, kw_only=True):
+    """Rollups of one bundle (or, with no bundle, of the host), oldest first."""
+
+    bundle: str
+    step_s: float
+    points: list[TrendPoint]
+
+
+# ---------------------------------------------------------------- deployments
+
+
+class BlobState(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of a blob the node holds. Complete means: the whole was hashed and is the digest."""
+
+    digest: str
+    received_bytes: int
+    complete: bool
+
+
+class Deployment(msgspec.Struct, frozen=True, kw_only=True):
+    """One bundle to one node."""
+
+    id: str
+    bundle: str
+    version: str
+    digest: str
+    state: DeploymentState
+    reason: RollbackReason | None = None
+    error: Error | None = None
+    revision: int | None = None
+    previous_revision: int | None = None
+    window_s: float = 600.0
+    seconds_left: float | None = None
+    missing: list[str] = []
+    preflight: dict[str, Any] = {}
+    switch_gap_ms: float | None = None
+    actor: str = ""
+    created_us: int = 0
+    changed_us: int = 0
+    reachability: Literal["", "proved", "claimed"] = ""
+
+
+class DeploymentsPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Newest first."""
+
+    deployments: list[Deployment]
+
+
+class Revision(msgspec.Struct, frozen=True, kw_only=True):
+    """What one activation put on the node."""
+
+    bundle: str
+    revision: int
+    version: str
+    digest: str
+    binding_revision: int
+    since_us: int
+    active: bool
+
+
+class Write(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What every change carries: for whom it is, who holds the lease. `node_id` wrong: refused, nothing done."""
+
+    node_id: str
+    lease: int | None = None
+
+
+class StageRequest(Write, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST deployments: `id` makes it idempotent. Both blobs may still be missing; the answer lists what is."""
+
+    id: str
+    manifest: str
+    signature: str
+    window_s: float = 600.0
+
+
+class DeploymentRequest(Write, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST deployments/ID/{preflight,activate,confirm,rollback}."""
+
+    reason: str = ""
+    allow_gap: bool = False
+
+
+class ExtendRequest(Write, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST deployments/ID/extend: a new window from now."""
+
+    window_s: float
+
+
+class RevertRequest(Write, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST bundles/NAME/revert: activates the previous bundle again, with a trial of its own."""
+
+    id: str
+    window_s: float = 600.0
+    reason: str = ""
+
+
+class LeaseRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST lease: take or renew. `token` names the lease being renewed; `release` gives it back."""
+
+    node_id: str
+    holder: str
+    token: int | None = None
+    release: bool = False
+    break_held: bool = False
+
+
+class HoldRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST hold / POST hold/release: one person, no lease."""
+
+    node_id: str
+    reason: str = ""
+
+
+class OutOfServiceRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST out-of-service: set with a reason and an expected length, or lift."""
+
+    node_id: str
+    reason: str = ""
+    hours: float | None = None
+    lift: bool = False
+
+
+class AcknowledgeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST alerts/ID/acknowledge."""
+
+    node_id: str
+    note: str = ""
+
+
+class LabelRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST records/KEY/label: appended, never edited."""
+
+    node_id: str
+    bundle: str
+    label: str
+    note: str = ""
+
+
+class Bindings(msgspec.Struct, frozen=True, kw_only=True):
+    """The node's own values for a bundle's named inputs and outputs; secrets are shown as `***`."""
+
+    revision: int
+    values: dict[str, Any]
+    missing: dict[str, list[str]] = {}
+
+
+class BindRequest(Write, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """PUT bindings: the whole new set over `base_revision`; bundles that use a changed name go through a trial."""
+
+    base_revision: int
+    set: dict[str, Any]
+    unset: list[str] = []
+    window_s: float = 600.0
+    dry_run: bool = False
+
+
+class BindAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What changed (`old` None: new; `new` None: gone), and the trials that it started."""
+
+    revision: int
+    changes: dict[str, tuple[Any, Any]]
+    deployments: list[str] = []
+
+
+class PassportRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST passport: the bundle's facts and sizes, before any byte moves."""
+
+    node_id: str
+    facts: dict[str, Any]
+    blob_sizes: dict[str, int]
+
+
+class PassportItem(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the passport. Each `no` names its fix in `fix`."""
+
+    name: str
+    verdict: Literal["yes", "no", "unknown", "warn"]
+    text: str
+    fix: str = ""
+
+
+class Passport(msgspec.Struct, frozen=True, kw_only=True):
+    """Does this bundle fit this node."""
+
+    fits: bool
+    items: list[PassportItem]
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """One check of the node."""
+
+    name: str
+    verdict: Literal["ok", "warn", "bad", "unknown"]
+    text: str
+    advice: str = ""
+
+
+class Tap(msgspec.Struct, frozen=True, kw_only=True):
+    """One sweep after one stage."""
+
+    stage: str
+    wall_us: int
+    names: list[str]
+    values: list[float | None]
+    quality: list[int]
+    reasons: list[str] = []
+
+
+# Every path of the API: (method, path) -> (request type, answer type, needs the operate socket).
+# {x} is one path segment. A stream answers NDJSON lines of its type; bytes have no JSON body.
+ROUTES: dict[tuple[str, str], tuple[Any, Any, bool]] = {
+    ("GET", "/agent/v1/status"): (None, Status, False),
+    ("GET", "/agent/v1/telemetry"): (None, Telemetry, False),
+    ("GET", "/agent/v1/trend"): (None, Trend, False),
+    ("GET", "/agent/v1/logs"): (None, LogsPage, False),
+    ("GET", "/agent/v1/logs/stream"): (None, LogLine, False),
+    ("GET", "/agent/v1/records"): (None, RecordsPage, False),
+    ("POST", "/agent/v1/records/{key}/label"): (LabelRequest, Record, False),
+    ("GET", "/agent/v1/ledger"): (None, LedgerPage, False),
+    ("GET", "/agent/v1/alerts"): (None, list[Alert], False),
+    ("POST", "/agent/v1/alerts/{id}/acknowledge"): (AcknowledgeRequest, Alert, False),
+    ("GET", "/agent/v1/revisions"): (None, list[Revision], False),
+    ("GET", "/agent/v1/tap/{bundle}"): (None, Tap, False),
+    ("GET", "/agent/v1/checks"): (None, list[Check], False),
+    ("POST", "/agent/v1/passport"): (PassportRequest, Passport, False),
+    ("GET", "/agent/v1/blobs/{digest}"): (None, BlobState, False),
+    ("PUT", "/agent/v1/blobs/{digest}"): (bytes, BlobState, True),
+    ("GET", "/agent/v1/deployments"): (None, DeploymentsPage, False),
+    ("POST", "/agent/v1/deployments"): (StageRequest, Deployment, True),
+    ("GET", "/agent/v1/deployments/{id}"): (None, Deployment, False),
+    ("POST", "/agent/v1/deployments/{id}/preflight"): (DeploymentRequest, Deployment, True),
+    ("POST", "/agent/v1/deployments/{id}/activate"): (DeploymentRequest, Deployment, True),
+    ("POST", "/agent/v1/deployments/{id}/confirm"): (DeploymentRequest, Deployment, True),
+    ("POST", "/agent/v1/deployments/{id}/extend"): (ExtendRequest, Deployment, True),
+    ("POST", "/agent/v1/deployments/{id}/rollback"): (DeploymentRequest, Deployment, True),
+    ("POST", "/agent/v1/bundles/{name}/revert"): (RevertRequest, Deployment, True),
+    ("GET", "/agent/v1/bindings"): (None, Bindings, False),
+    ("PUT", "/agent/v1/bindings"): (BindRequest, BindAnswer, True),
+    ("GET", "/agent/v1/lease"): (None, Lease | None, False),
+    ("POST", "/agent/v1/lease"): (LeaseRequest, Lease, True),
+    ("POST", "/agent/v1/hold"): (HoldRequest, Hold, True),
+    ("POST", "/agent/v1/hold/release"): (HoldRequest, Status, True),
+    ("POST", "/agent/v1/out-of-service"): (OutOfServiceRequest, Status, True),
+}

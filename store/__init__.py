@@ -1,0 +1,1 @@
+"""Bytes and rows that survive a power cut. Knows neither SSH nor screens nor nodes."""
