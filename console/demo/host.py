@@ -1,0 +1,226 @@
+"""The demo's plant: agents, PLCs and SSH servers, in one process that ends with the console, however that ends.
+
+`python -m console.demo.host FOLDER`: one JSON line a node on standard output, then a line `{"ready": true}`.
+Commands are JSON lines on standard input (`unplug`, `plug`, `stop-plc`, `start-plc`); when the input ends, all stops.
+The folder belongs to the demo alone; who started the host removes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from console.demo import processes
+from console.demo.plan import NODES, USER, NodePlan, PlcPlan
+from console.demo.sshd import HOST, SshServer, make_key
+
+READY_S = 60.0
+POLL_S = 0.05
+COMMANDS_MAX = 64
+UNIX_PATH_BYTES_MAX = 107
+
+
+@dataclass(slots=True)
+class Node:
+    """One node of the demo as it runs."""
+
+    plan: NodePlan
+    state: Path
+    server: SshServer
+    agent: asyncio.subprocess.Process | None = None
+
+    @property
+    def socket(self) -> Path:
+        return self.state / "run" / "agent.sock"
+
+
+@dataclass(slots=True)
+class Plc:
+    """One simulated PLC as it runs; it keeps its port over a restart."""
+
+    plan: PlcPlan
+    port: int = 0
+    process: asyncio.subprocess.Process | None = None
+
+
+@dataclass(slots=True)
+class Plant:
+    """Everything that the demo runs, in one folder."""
+
+    folder: Path
+    nodes: dict[str, Node] = field(default_factory=dict)
+    plcs: dict[str, Plc] = field(default_factory=dict)
+    jump: SshServer | None = None
+
+    def log(self, name: str) -> Path:
+        return self.folder / "logs" / f"{name}.log"
+
+    async def start(self) -> None:
+        for name in ("logs", "keys", "n"):
+            (self.folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        keys = self.folder / "keys"
+        make_key(keys / "operator", "demo operator")
+        release = make_key(keys / "release", "demo release")
+        signers = keys / "allowed_signers"
+        signers.write_text(f'release namespaces="outstation-bundle" {" ".join(release.split()[:2])}\n')
+        plans = [plan.plc for plan in NODES if plan.plc is not None]
+        await asyncio.gather(*(self.start_plc(plan) for plan in plans))
+        await asyncio.gather(*(self._start_node(number, plan, signers) for number, plan in enumerate(NODES, 1)))
+        make_key(keys / "jump", "demo jump host")
+        self.jump = SshServer(
+            host_key=keys / "jump",
+            client_key=keys / "operator",
+            ports=lambda: {node.server.port for node in self.nodes.values() if node.plan.jump},
+        )
+        await self.jump.start()
+
+    async def start_plc(self, plan: PlcPlan) -> None:
+        plc = self.plcs.setdefault(plan.name, Plc(plan))
+        plc.process = await processes.start(
+            [
+                "nodeagent.sources.simulators.plc",
+                *("--port", str(plc.port), "--seed", str(plan.seed)),
+                *("--wear", str(plan.wear), "--wear-per-s", str(plan.wear_per_s)),
+            ],
+            log=self.log(plan.name),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert plc.process.stdout is not None
+        async with asyncio.timeout(READY_S):
+            line = await plc.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{plan.name} did not start: {self.log(plan.name).read_text()[-1000:]}")
+        plc.port = int(json.loads(line)["port"])
+
+    async def stop_plc(self, name: str) -> None:
+        process = self.plcs[name].process
+        if process is not None and process.returncode is None:
+            process.kill()
+            await process.wait()
+
+    async def _start_node(self, number: int, plan: NodePlan, signers: Path) -> None:
+        state = self.folder / "n" / str(number)
+        log = self.log(plan.name)
+        await processes.run(
+            ["nodeagent", "init", "--state", str(state), "--allow-signer", str(signers), "--name", plan.name], log=log
+        )
+        bindings = state / "bindings.toml"
+        bindings.touch(mode=0o600)
+        bindings.write_text(self._bindings(plan))
+        host_key = self.folder / "keys" / plan.name
+        make_key(host_key, plan.name)
+        server = SshServer(
+            host_key=host_key,
+            client_key=self.folder / "keys" / "operator",
+            sockets=[str(state / "run" / "agent.sock"), str(state / "run" / "monitor.sock")],
+            state=state,
+        )
+        node = Node(plan, state, server)
+        if len(os.fsencode(node.socket)) > UNIX_PATH_BYTES_MAX:
+            raise RuntimeError(f"the path {node.socket} is too long for a socket; move the project to a shorter path")
+        self.nodes[plan.name] = node
+        node.agent = await processes.start(["nodeagent", "run", "--state", str(state)], log=log)
+        async with asyncio.timeout(READY_S):
+            while not node.socket.exists():
+                if node.agent.returncode is not None:
+                    raise RuntimeError(f"the agent of {plan.name} ended: {log.read_text(errors='replace')[-2000:]}")
+                await asyncio.sleep(POLL_S)
+        await server.start()
+
+    def _bindings(self, plan: NodePlan) -> str:
+        if plan.plc is not None:
+            return f'plc = "tcp://{HOST}:{self.plcs[plan.plc.name].port}"\n'
+        return f"seed = {plan.seed}\n"
+
+    def describe(self, node: Node) -> dict[str, Any]:
+        """The line of one node: all that another tool needs to reach it."""
+        jump = f"{USER}@{HOST}:{self.jump.port}" if node.plan.jump and self.jump is not None else ""
+        return {
+            "name": node.plan.name,
+            "address": HOST,
+            "port": node.server.port,
+            "user": USER,
+            "socket": str(node.socket),
+            "state": str(node.state),
+            "identity": str(self.folder / "keys" / "operator"),
+            "host_key": (self.folder / "keys" / f"{node.plan.name}.pub").read_text().strip(),
+            "jump": jump,
+            "jump_host_key": (self.folder / "keys" / "jump.pub").read_text().strip() if jump else "",
+            "site": node.plan.site,
+            "line": node.plan.line,
+            "machine": node.plan.machine,
+            "example": node.plan.example,
+        }
+
+    async def command(self, words: dict[str, Any]) -> None:
+        match words.get("do"):
+            case "unplug":
+                await self.nodes[words["node"]].server.unplug()
+            case "plug":
+                await self.nodes[words["node"]].server.start()
+            case "unplug-jump" if self.jump is not None:
+                await self.jump.unplug()
+            case "stop-plc":
+                await self.stop_plc(words["plc"])
+            case "start-plc":
+                await self.start_plc(self.plcs[words["plc"]].plan)
+            case other:
+                raise ValueError(f"the demo's host does not know {other!r}")
+
+    async def stop(self) -> None:
+        for server in [*(node.server for node in self.nodes.values()), *([self.jump] if self.jump else [])]:
+            await server.unplug()
+        children = [node.agent for node in self.nodes.values()] + [plc.process for plc in self.plcs.values()]
+        await processes.stop([child for child in children if child is not None])
+
+
+def _say(words: dict[str, Any]) -> None:
+    with contextlib.suppress(BrokenPipeError):
+        print(json.dumps(words), flush=True)
+
+
+async def _serve(plant: Plant, commands: asyncio.Queue[dict[str, Any]]) -> None:
+    await plant.start()
+    for node in plant.nodes.values():
+        _say(plant.describe(node))
+    _say({"ready": True})
+    while True:
+        words = await commands.get()
+        await plant.command(words)
+        _say({"done": words})
+
+
+async def _listen(commands: asyncio.Queue[dict[str, Any]]) -> None:
+    """Returns when the input ends: whoever started the host is gone."""
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while line := await reader.readline():
+        commands.put_nowait(json.loads(line))
+
+
+async def _run(folder: Path) -> None:
+    plant = Plant(folder)
+    commands: asyncio.Queue[dict[str, Any]] = asyncio.Queue(COMMANDS_MAX)
+    tasks = [asyncio.ensure_future(_serve(plant, commands)), asyncio.ensure_future(_listen(commands))]
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, tasks[1].cancel)
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if tasks[0] in done:
+            tasks[0].result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await plant.stop()
+
+
+if __name__ == "__main__":
+    asyncio.run(_run(Path(sys.argv[1])))
