@@ -1,0 +1,48 @@
+"""Time on a node: CLOCK_BOOTTIME for every decision, wall time for people, the boot id to tell boots apart."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Protocol
+
+BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
+BOOT_ID_VARIABLE = "OUTSTATION_BOOT_ID"
+KEY_BOOT_SHIFT = 48
+
+
+class Clock(Protocol):
+    """What every part of the agent asks for the time. Tests pass their own."""
+
+    def boottime_us(self) -> int:
+        """Microseconds on CLOCK_BOOTTIME: never steps, goes on over suspend, starts again at a reboot."""
+
+    def wall_us(self) -> int:
+        """Microseconds since the Unix epoch by the node's clock, which may be wrong and may step."""
+
+    def boot_id(self) -> str:
+        """The kernel's id of this boot."""
+
+
+class SystemClock:
+    """The machine's clock. OUTSTATION_BOOT_ID stands in for the kernel's id, so that a test can reboot."""
+
+    def boottime_us(self) -> int:
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000
+
+    def wall_us(self) -> int:
+        return time.time_ns() // 1_000
+
+    def boot_id(self) -> str:
+        return os.environ.get(BOOT_ID_VARIABLE) or BOOT_ID_FILE.read_text().strip()
+
+
+def record_key(boot_number: int, boottime_us: int) -> int:
+    """The key of a record made at `boottime_us`: unique over reboots and rising, whatever the wall clock does."""
+    return boot_number << KEY_BOOT_SHIFT | boottime_us
+
+
+def key_boottime_us(key: int) -> int:
+    """The CLOCK_BOOTTIME part of a record key, in microseconds."""
+    return key & (1 << KEY_BOOT_SHIFT) - 1
