@@ -1,0 +1,61 @@
+"""What a person says of a record. Appended, never edited: the newest label of a record counts."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from store import ledger
+from store.db import transaction
+from store.ledger import Stamp
+
+_KEYS_MAX = 500
+
+
+class Label(NamedTuple):
+    """One label: of which record, by whom, when (wall clock of the node)."""
+
+    id: int
+    bundle: str
+    record_key: int
+    label: str
+    note: str
+    actor: str
+    wall_us: int
+
+
+def add(
+    connection: sqlite3.Connection, stamp: Stamp, *, bundle: str, record_key: int, label: str, note: str = ""
+) -> Label:
+    """Appends a label, with a ledger entry."""
+    with transaction(connection):
+        values = (bundle, record_key, label, note, stamp.actor, stamp.wall_us)
+        cursor = connection.execute(
+            "INSERT INTO labels (bundle, record_key, label, note, actor, wall_us) VALUES (?, ?, ?, ?, ?, ?)", values
+        )
+        ledger.note(connection, stamp, "record.label", bundle, {"key": record_key, "label": label})
+    return Label(int(cursor.lastrowid or 0), *values)
+
+
+def of_record(connection: sqlite3.Connection, bundle: str, record_key: int) -> list[Label]:
+    """Every label of one record, oldest first."""
+    rows = connection.execute(
+        "SELECT * FROM labels WHERE bundle = ? AND record_key = ? ORDER BY id", (bundle, record_key)
+    )
+    return [Label(*row) for row in rows]
+
+
+def newest_of(connection: sqlite3.Connection, bundle: str, record_keys: Sequence[int]) -> dict[int, str]:
+    """The label that counts, by record key, for those that have one."""
+    found: dict[int, str] = {}
+    for start in range(0, len(record_keys), _KEYS_MAX):
+        keys = record_keys[start : start + _KEYS_MAX]
+        marks = ", ".join("?" * len(keys))
+        found.update(
+            connection.execute(
+                f"SELECT record_key, label FROM labels WHERE bundle = ? AND record_key IN ({marks}) ORDER BY id",
+                (bundle, *keys),
+            )
+        )
+    return found
