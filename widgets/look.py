@@ -1,0 +1,171 @@
+"""How everything looks: one style a role, and which glyphs the terminal has. Colour never stands alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from rich.style import Style
+
+Role = Literal[
+    "base",
+    "dim",
+    "strong",
+    "head",
+    "bar",
+    "band",
+    "selected",
+    "alarm",
+    "warn",
+    "unknown",
+    "maintenance",
+    "ok",
+    "key",
+    "title",
+]
+
+Span = tuple[str, Role]
+Spans = tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A named set of styles. `ascii` means: only ASCII glyphs; `braille` is false where fonts lack it."""
+
+    name: str
+    base: Style
+    dim: Style
+    strong: Style
+    head: Style
+    bar: Style
+    band: Style
+    selected: Style
+    alarm: Style
+    warn: Style
+    unknown: Style
+    maintenance: Style
+    ok: Style
+    key: Style
+    title: Style
+    ascii: bool = False
+    braille: bool = True
+
+    def style(self, role: Role) -> Style:
+        """The style of a role on the ordinary background."""
+        found: Style = getattr(self, role)
+        return found
+
+    def on(self, ground: Style, role: Role) -> Style:
+        """The style of a role on another ground (bar, band, selected row).
+
+        On a reversed ground a reversed role stands out by not being reversed.
+        """
+        style = self.style(role)
+        if role == "base":
+            return ground
+        if ground.reverse and style.reverse:
+            return ground + style + Style(reverse=False, underline=True)
+        if ground.reverse:
+            return ground + Style(bold=style.bold, underline=style.underline)
+        if style.reverse:
+            return style
+        return style + Style(bgcolor=ground.bgcolor, bold=ground.bold or style.bold)
+
+
+def grey(*, ascii: bool = False, braille: bool = True) -> Look:  # noqa: A002
+    """The default: quiet dark grey, three hues for what is abnormal."""
+    back, text = "#2b2d30", "#c3c7cb"
+    return Look(
+        name="grey",
+        base=Style(color=text, bgcolor=back),
+        dim=Style(color="#8d949b", bgcolor=back),
+        strong=Style(color="#eef1f3", bgcolor=back, bold=True),
+        head=Style(color="#a9b0b6", bgcolor="#34373b"),
+        bar=Style(color="#d3d7da", bgcolor="#3a3e43"),
+        band=Style(color="#1d1f21", bgcolor="#d9c7a0", bold=True),
+        selected=Style(color="#f2f4f5", bgcolor="#50565d"),
+        alarm=Style(color="#ff6a60", bgcolor="#1d1f21", bold=True, reverse=True),
+        warn=Style(color="#e8b93c", bgcolor=back, bold=True),
+        unknown=Style(color="#c79bc0", bgcolor=back, bold=True),
+        maintenance=Style(color="#8fb3d1", bgcolor=back),
+        ok=Style(color="#8d949b", bgcolor=back),
+        key=Style(color="#ffffff", bgcolor=back, bold=True),
+        title=Style(color="#eef1f3", bgcolor=back, bold=True),
+        ascii=ascii,
+        braille=braille and not ascii,
+    )
+
+
+def daylight(*, ascii: bool = False, braille: bool = True) -> Look:  # noqa: A002
+    """Light grey, for glare."""
+    back, text = "#d8d8d4", "#26282a"
+    return Look(
+        name="daylight",
+        base=Style(color=text, bgcolor=back),
+        dim=Style(color="#63676a", bgcolor=back),
+        strong=Style(color="#000000", bgcolor=back, bold=True),
+        head=Style(color="#3c4042", bgcolor="#c9c9c4"),
+        bar=Style(color="#1b1d1e", bgcolor="#bfbfb9"),
+        band=Style(color="#f4f4f0", bgcolor="#4a3f22", bold=True),
+        selected=Style(color="#000000", bgcolor="#a9b1b6"),
+        alarm=Style(color="#a8001a", bgcolor="#ffffff", bold=True, reverse=True),
+        warn=Style(color="#6e4a00", bgcolor=back, bold=True),
+        unknown=Style(color="#6b2f7d", bgcolor=back, bold=True),
+        maintenance=Style(color="#1f4e79", bgcolor=back),
+        ok=Style(color="#63676a", bgcolor=back),
+        key=Style(color="#000000", bgcolor=back, bold=True),
+        title=Style(color="#000000", bgcolor=back, bold=True),
+        ascii=ascii,
+        braille=braille and not ascii,
+    )
+
+
+def sixteen(*, ascii: bool = False, braille: bool = True) -> Look:  # noqa: A002
+    """The terminal's own colours, only 30 to 37: a Linux console has no bright ones."""
+    plain, bold = Style(), Style(bold=True)
+    return Look(
+        name="sixteen",
+        base=plain,
+        dim=plain,
+        strong=bold,
+        head=Style(underline=True),
+        bar=bold,
+        band=Style(bold=True, reverse=True),
+        selected=Style(reverse=True),
+        alarm=Style(color="red", bold=True, reverse=True),
+        warn=Style(color="yellow", bold=True),
+        unknown=Style(color="magenta", bold=True),
+        maintenance=Style(color="cyan"),
+        ok=plain,
+        key=bold,
+        title=bold,
+        ascii=ascii,
+        braille=braille and not ascii,
+    )
+
+
+def mono(*, ascii: bool = False, braille: bool = True) -> Look:  # noqa: A002
+    """No colour at all: weight and reverse carry it, and an alarm is still the loudest."""
+    plain, bold = Style(), Style(bold=True)
+    return Look(
+        name="mono",
+        base=plain,
+        dim=plain,
+        strong=bold,
+        head=Style(underline=True),
+        bar=plain,
+        band=Style(bold=True, reverse=True),
+        selected=Style(reverse=True),
+        alarm=Style(bold=True, reverse=True),
+        warn=bold,
+        unknown=Style(underline=True),
+        maintenance=plain,
+        ok=plain,
+        key=bold,
+        title=bold,
+        ascii=ascii,
+        braille=braille and not ascii,
+    )
+
+
+LOOKS = {"grey": grey, "daylight": daylight, "sixteen": sixteen, "mono": mono}
