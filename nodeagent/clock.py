@@ -9,7 +9,6 @@ from typing import Protocol
 
 BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
 BOOT_ID_VARIABLE = "OUTSTATION_BOOT_ID"
-KEY_BOOT_SHIFT = 48
 
 
 class Clock(Protocol):
@@ -36,13 +35,3 @@ class SystemClock:
 
     def boot_id(self) -> str:
         return os.environ.get(BOOT_ID_VARIABLE) or BOOT_ID_FILE.read_text().strip()
-
-
-def record_key(boot_number: int, boottime_us: int) -> int:
-    """The key of a record made at `boottime_us`: unique over reboots and rising, whatever the wall clock does."""
-    return boot_number << KEY_BOOT_SHIFT | boottime_us
-
-
-def key_boottime_us(key: int) -> int:
-    """The CLOCK_BOOTTIME part of a record key, in microseconds."""
-    return key & (1 << KEY_BOOT_SHIFT) - 1

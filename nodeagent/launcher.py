@@ -58,11 +58,13 @@ class Launcher:
         clock: Clock | None = None,
         supervisor: Callable[[Path, int], list[str]] = supervisor_command,
         worker: Callable[[], list[str]] = worker_command,
+        silent_s_max: float = control.SILENT_S_MAX,
     ) -> None:
         self._state = state
         self._clock = clock or SystemClock()
         self._supervisor_command = supervisor
         self._worker_command = worker
+        self._silent_s_max = silent_s_max
         self._notifier = Notifier()
         self._selector = selectors.DefaultSelector()
         self._listeners = Listeners(settings.run_dir(state), group=settings.api.group)
@@ -141,8 +143,8 @@ class Launcher:
     def _watch(self, now_s: float, awake_s: float) -> None:
         """Kills a supervisor that has been silent too long while we were awake to hear it."""
         self._silent_s += awake_s
-        if self._supervisor is not None and self._silent_s > control.SILENT_S_MAX:
-            self._say(f"supervisor {self._supervisor.pid} silent for {control.SILENT_S_MAX:.0f} s: killed")
+        if self._supervisor is not None and self._silent_s > self._silent_s_max:
+            self._say(f"supervisor {self._supervisor.pid} silent for {self._silent_s:.0f} s: killed")
             self._supervisor.signal(signal.SIGKILL)
             self._silent_s = 0.0
 
