@@ -1,0 +1,399 @@
+"""SSH by asyncssh: logins with pinned host keys, and byte channels that do not leak. The one importer of asyncssh.
+
+No ssh_config is ever given to asyncssh, and a host key is always checked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import socket
+from collections.abc import Awaitable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import asyncssh
+
+from console.link.algorithms import CERTIFICATE_ALGORITHMS, CIPHERS, HOST_KEY_ALGORITHMS, KEX
+from console.link.channel import Channel
+from console.link.endpoint import Endpoint
+from console.link.errors import BridgeRefused, ChannelRefused, LinkError
+from console.link.hostkeys import HostKey, HostKeys, Verdict, refusal
+from console.link.secrets import Secrets
+from console.view import LinkState
+
+IDENTITIES_DEFAULT = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
+LOGIN_S = 10.0
+LOGIN_WITH_PERSON_S = 120
+CHANNEL_OPEN_S = 10.0
+KEEPALIVE_S = 5
+KEEPALIVE_MISSED_MAX = 3
+ATTEMPTS_MAX = 5
+BRIDGE_ACK = b"\x06"
+NODELAY_FIXED_IN = (10, 1)
+
+T = TypeVar("T")
+
+
+class _Session(asyncssh.SSHUNIXSession[bytes], asyncssh.SSHClientSession[bytes]):
+    """Passes what asyncssh tells to a Channel."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def connection_made(self, chan: Any) -> None:
+        self._channel.attach(chan)
+
+    def data_received(self, data: bytes, datatype: int | None) -> None:
+        if datatype is None:
+            self._channel.feed(data)
+        else:
+            self._channel.feed_stderr(data)
+
+    def eof_received(self) -> bool:
+        self._channel.end()
+        return True
+
+    def exit_status_received(self, status: int) -> None:
+        self._channel.exit_status = status
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._channel.end(exc)
+
+    def pause_writing(self) -> None:
+        self._channel.set_writable(False)
+
+    def resume_writing(self) -> None:
+        self._channel.set_writable(True)
+
+
+class Connection:
+    """One SSH connection to one server."""
+
+    def __init__(self, ssh: asyncssh.SSHClientConnection, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.ssh = ssh
+        self._opening: set[asyncio.Future[Any]] = set()
+        self._waking: Any = None
+
+    @property
+    def is_closed(self) -> bool:
+        return self.ssh.is_closed()
+
+    @property
+    def server_version(self) -> str:
+        """What the server called itself, such as `SSH-2.0-OpenSSH_9.2p1`."""
+        return str(self.ssh.get_extra_info("server_version") or "")
+
+    async def open_socket(self, path: str) -> Channel:
+        """A stream to the Unix socket at `path` on the server. Raises ChannelRefused, LinkError."""
+        channel = Channel()
+        with _explained(self.endpoint, CHANNEL_OPEN_S):
+            await self._open(self.ssh.create_unix_connection(lambda: _Session(channel), path))
+        return channel
+
+    async def open_bridge(self, command: str) -> Channel:
+        """A stream over the stdio bridge `command`. Raises BridgeRefused with its words, ChannelRefused, LinkError."""
+        await self._let_waking_end()
+        channel = Channel()
+        with _explained(self.endpoint, CHANNEL_OPEN_S):
+            chan = await self._open(self.ssh.create_session(lambda: _Session(channel), command, encoding=None))
+            try:
+                async with asyncio.timeout(CHANNEL_OPEN_S):
+                    if await channel.read(1) == BRIDGE_ACK:
+                        return channel
+                    await chan.wait_closed()
+            except BaseException:
+                channel.close()
+                raise
+        channel.close()
+        said = channel.stderr.decode("utf-8", "replace").strip()
+        raise BridgeRefused(
+            LinkState.NO_AGENT, str(self.endpoint), said or f"the bridge ended with status {channel.exit_status}"
+        )
+
+    async def wake(self) -> None:
+        """Makes sshd before 10.1 turn Nagle's delay off, as it does at the first session: else 44 ms a reply."""
+        version = re.search(r"OpenSSH_(\d+)\.(\d+)", self.server_version)
+        if version and (int(version[1]), int(version[2])) >= NODELAY_FIXED_IN:
+            return
+        channel = Channel()
+        try:
+            opened = self.ssh.create_session(lambda: _Session(channel), "true", encoding=None)
+            self._waking = await self._open(opened)
+            self._waking.write_eof()
+        except (asyncssh.ChannelOpenError, TimeoutError, OSError):
+            return  # No session is allowed here (MaxSessions 0): slower, and still right.
+
+    async def _let_waking_end(self) -> None:
+        """Where one session is allowed at a time (MaxSessions 1), the next needs the first gone."""
+        waking, self._waking = self._waking, None
+        if waking is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CHANNEL_OPEN_S):
+                    await waking.wait_closed()
+
+    async def _open(self, opened: Awaitable[tuple[Any, Any]]) -> Any:
+        """asyncssh leaks a channel whose open is cancelled: let it finish, then close it."""
+        task = asyncio.ensure_future(opened)
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+        try:
+            async with asyncio.timeout(CHANNEL_OPEN_S):
+                chan, _ = await asyncio.shield(task)
+                return chan
+        except asyncio.CancelledError:
+            task.add_done_callback(_close_late)
+            raise
+        except TimeoutError:
+            task.add_done_callback(_close_late)
+            raise
+
+    def abort(self) -> None:
+        """Ends the connection and every channel in it, at once."""
+        self.ssh.abort()
+
+    async def wait_closed(self) -> None:
+        """Returns when the connection is gone."""
+        await self.ssh.wait_closed()
+
+
+def _close_late(task: asyncio.Future[tuple[Any, Any]]) -> None:
+    if not task.cancelled() and task.exception() is None:
+        task.result()[0].abort()
+
+
+class _Attempt(asyncssh.SSHClient):
+    """One login. The host key callback is synchronous: asyncssh takes a coroutine for a yes."""
+
+    def __init__(self, endpoint: Endpoint, hostkeys: HostKeys, secrets: Secrets, node: str) -> None:
+        self._endpoint, self._hostkeys, self._secrets, self._node = endpoint, hostkeys, secrets, node
+        self._connection: asyncssh.SSHClientConnection | None = None
+        self._abandoned = False
+        self._asked_password = False
+        self.deadline: asyncio.Timeout | None = None
+        self.shown: HostKey | None = None
+        self.asked: str = ""
+
+    def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
+        self._connection = conn
+        if self._abandoned:
+            conn.abort()
+
+    def abandon(self) -> None:
+        """Nobody waits for this login any more."""
+        self._abandoned = True
+        if self._connection is not None:
+            self._connection.abort()
+
+    def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
+        self.shown = _host_key(key)
+        return self._hostkeys.read().judge(self._endpoint, self.shown) is Verdict.KNOWN
+
+    async def password_auth_requested(self) -> str | None:
+        if self._asked_password:
+            return None
+        self._asked_password = True
+        return await self._ask(f"password for {self._endpoint}", keep=True)
+
+    def kbdint_auth_requested(self) -> str | None:
+        return ""
+
+    async def kbdint_challenge_received(
+        self, name: str, instructions: str, lang: str, prompts: Sequence[tuple[str, bool]]
+    ) -> Sequence[str] | None:
+        answers = []
+        for text, _echo in prompts:
+            answer = await self._ask(f"{self._endpoint} asks: {text.strip()}", keep="assword" in text)
+            if answer is None:
+                return None
+            answers.append(answer)
+        return answers
+
+    async def _ask(self, text: str, *, keep: bool) -> str | None:
+        if self.deadline is not None:
+            self.deadline.reschedule(None)
+        answer = await self._secrets.ask(self._node, str(self._endpoint), text, keep=keep)
+        self.asked = "declined" if answer is None else "answered"
+        if self.deadline is not None:
+            self.deadline.reschedule(asyncio.get_running_loop().time() + LOGIN_S)
+        return answer
+
+
+class Ssh:
+    """Logs in to servers: host keys by `hostkeys`, people by `secrets`, keys from files and the agent."""
+
+    def __init__(self, hostkeys: HostKeys, secrets: Secrets, *, agent_path: str | None = None) -> None:
+        self.hostkeys, self.secrets = hostkeys, secrets
+        self._agent_path = os.environ.get("SSH_AUTH_SOCK", "") if agent_path is None else agent_path
+        self._loaded: dict[tuple[str, float], Sequence[asyncssh.SSHKeyPair]] = {}
+
+    async def login(
+        self,
+        node: str,
+        endpoint: Endpoint,
+        *,
+        tunnel: Connection | None = None,
+        identity_files: Sequence[str] = (),
+        proxy_command: str = "",
+    ) -> Connection:
+        """A connection to `endpoint`, through `tunnel` if given. Asks a person at most what is needed. LinkError."""
+        keys, locked = await asyncio.to_thread(self._load, identity_files or IDENTITIES_DEFAULT)
+        options = {"proxy_command": proxy_command} if proxy_command else {}
+        for _ in range(ATTEMPTS_MAX):
+            attempt = _Attempt(endpoint, self.hostkeys, self.secrets, node)
+            try:
+                with _explained(endpoint, LOGIN_S):
+                    ssh = await self._attempt(attempt, endpoint, tunnel, keys, options)
+            except LinkError as error:
+                if isinstance(error.__cause__, asyncssh.HostKeyNotVerifiable):
+                    await self._meet(node, endpoint, attempt.shown, error)
+                elif isinstance(error.__cause__, asyncssh.PermissionDenied) and attempt.asked == "answered":
+                    self.secrets.forget(str(endpoint))
+                    raise
+                elif isinstance(error.__cause__, asyncssh.PermissionDenied) and locked:
+                    keys = [*keys, *await self._unlock(node, endpoint, locked.pop(0))]
+                else:
+                    raise
+                continue
+            connection = Connection(ssh, endpoint)
+            try:
+                await connection.wake()
+            except BaseException:
+                connection.abort()
+                raise
+            return connection
+        raise LinkError(LinkState.REFUSED, str(endpoint), f"no login in {ATTEMPTS_MAX} attempts")
+
+    async def _attempt(
+        self,
+        attempt: _Attempt,
+        endpoint: Endpoint,
+        tunnel: Connection | None,
+        keys: Sequence[asyncssh.SSHKeyPair],
+        options: dict[str, Any],
+    ) -> asyncssh.SSHClientConnection:
+        found = self.hostkeys.read().match(endpoint)
+        known = [name for key in found.keys for name in HOST_KEY_ALGORITHMS if _family(name) == key.algorithm]
+        algorithms = [*(CERTIFICATE_ALGORITHMS if found.authorities else ()), *known, *HOST_KEY_ALGORITHMS]
+        authorities = [asyncssh.import_public_key(key.text) for key in found.authorities]
+        revoked = [asyncssh.import_public_key(key.text) for key in found.revoked] if authorities else []
+        connecting = asyncssh.connect(
+            endpoint.host,
+            endpoint.port,
+            username=endpoint.user,
+            tunnel=tunnel.ssh if tunnel else (),
+            config=None,
+            known_hosts=lambda host, addr, port: ((), authorities, revoked),
+            client_factory=lambda: attempt,
+            client_keys=keys,
+            agent_path=self._agent_path or None,
+            server_host_key_algs=list(dict.fromkeys(algorithms)),
+            encryption_algs=list(CIPHERS),
+            kex_algs=list(KEX),
+            preferred_auth="publickey,keyboard-interactive,password",
+            connect_timeout=None,
+            login_timeout=LOGIN_WITH_PERSON_S,
+            keepalive_interval=KEEPALIVE_S,
+            keepalive_count_max=KEEPALIVE_MISSED_MAX,
+            **options,
+        )
+        task: asyncio.Future[asyncssh.SSHClientConnection] = asyncio.ensure_future(connecting)
+        try:
+            async with asyncio.timeout(LOGIN_S) as attempt.deadline:
+                return await asyncio.shield(task)
+        except (asyncio.CancelledError, TimeoutError):
+            attempt.abandon()
+            task.add_done_callback(_abort_late)
+            raise
+
+    async def _meet(self, node: str, endpoint: Endpoint, shown: HostKey | None, error: LinkError) -> None:
+        """Decides about a key that is not pinned: a person accepts a first contact, nobody accepts a change."""
+        known = self.hostkeys.read()
+        if shown is None:
+            raise LinkError(LinkState.REFUSED, str(endpoint), "the host certificate is not valid here") from error
+        verdict = known.judge(endpoint, shown)
+        if verdict is not Verdict.UNKNOWN:
+            pinned = ", ".join(f"{key.fingerprint} ({key.algorithm})" for key in known.match(endpoint).keys)
+            raise refusal(endpoint, verdict, shown, pinned, str(self.hostkeys.path)) from error
+        prompter = self.secrets.prompter
+        if not await prompter.accept_host_key(node, endpoint.known_name, shown.algorithm, shown.fingerprint):
+            raise refusal(endpoint, verdict, shown, "", str(self.hostkeys.path)) from error
+        await asyncio.to_thread(self.hostkeys.accept, endpoint, shown)
+
+    def _load(self, files: Sequence[str]) -> tuple[list[asyncssh.SSHKeyPair], list[Path]]:
+        """Keys that open without a person, and the files that need a passphrase. Blocks: for a thread."""
+        keys: list[asyncssh.SSHKeyPair] = []
+        locked: list[Path] = []
+        for path in (Path(name).expanduser() for name in files):
+            try:
+                stamp = (str(path), path.stat().st_mtime)
+                if stamp not in self._loaded:
+                    self._loaded[stamp] = asyncssh.load_keypairs(str(path))
+            except FileNotFoundError:
+                continue
+            except (asyncssh.KeyImportError, OSError):
+                locked.append(path)
+                continue
+            keys.extend(self._loaded[stamp])
+        return keys, locked
+
+    async def _unlock(self, node: str, endpoint: Endpoint, path: Path) -> Sequence[asyncssh.SSHKeyPair]:
+        passphrase = await self.secrets.ask(node, str(path), f"passphrase for {path}")
+        if passphrase is None:
+            return ()
+        try:
+            keys = await asyncio.to_thread(self._decrypt, path, passphrase)
+        except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError, OSError) as error:
+            self.secrets.forget(str(path))
+            raise LinkError(LinkState.REFUSED, str(endpoint), f"the key {path} does not open") from error
+        return keys
+
+    def _decrypt(self, path: Path, passphrase: str) -> Sequence[asyncssh.SSHKeyPair]:
+        """0.13 s of CPU by design of the format: for a thread, and once."""
+        keys = asyncssh.load_keypairs(str(path), passphrase)
+        self._loaded[str(path), path.stat().st_mtime] = keys
+        return keys
+
+
+def _abort_late(task: asyncio.Future[asyncssh.SSHClientConnection]) -> None:
+    if not task.cancelled() and task.exception() is None:
+        task.result().abort()
+
+
+def _family(algorithm: str) -> str:
+    return "ssh-rsa" if algorithm.startswith("rsa-") else algorithm
+
+
+def _host_key(key: asyncssh.SSHKey) -> HostKey:
+    return HostKey(key.get_algorithm(), key.public_data)
+
+
+@contextlib.contextmanager
+def _explained(endpoint: Endpoint, waited_s: float) -> Iterator[None]:
+    """Foreign exceptions become ours at this border."""
+    where = str(endpoint)
+    try:
+        yield
+    except asyncssh.ChannelOpenError as error:
+        raise ChannelRefused(LinkState.DOWN, where, f"channel refused: {error.reason}") from error
+    except asyncssh.HostKeyNotVerifiable as error:
+        raise LinkError(LinkState.REFUSED, where, "the host key is not trusted") from error
+    except asyncssh.PermissionDenied as error:
+        hint = f"check the login name and that your public key stands in {endpoint.user}'s authorized_keys there"
+        raise LinkError(LinkState.REFUSED, where, "permission denied: no key or password was taken", hint) from error
+    except asyncssh.KeyExchangeFailed as error:
+        raise LinkError(LinkState.REFUSED, where, "no common key exchange or cipher", "update its sshd") from error
+    except asyncssh.Error as error:
+        raise LinkError(LinkState.DOWN, where, f"SSH failed: {error.reason or type(error).__name__}") from error
+    except TimeoutError as error:
+        hint = "check cable, power, address and the jump host"
+        raise LinkError(LinkState.DOWN, where, f"no answer in {waited_s:g} s", hint) from error
+    except ConnectionRefusedError as error:
+        raise LinkError(LinkState.DOWN, where, "nothing listens on that port", "is sshd running there?") from error
+    except socket.gaierror as error:
+        raise LinkError(LinkState.DOWN, where, "the name does not resolve", "give the address instead") from error
+    except OSError as error:
+        raise LinkError(LinkState.DOWN, where, error.strerror or str(error) or "the connection broke") from error
