@@ -1,0 +1,118 @@
+"""Every command, declared once: its key, its word, its help, where it works, and whether it needs OPERATE.
+
+The footer, `?`, the palette and the bindings are all made from this table. A key means one thing on a screen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Screen = Literal["fleet", "node", "alerts", "logs", "chart", "deploy", "watch"]
+MAIN: Final[tuple[Screen, ...]] = ("fleet", "node", "alerts", "logs", "chart", "watch")
+LISTS: Final[tuple[Screen, ...]] = ("fleet", "node", "alerts", "logs")
+ABOUT_A_NODE: Final[tuple[Screen, ...]] = ("fleet", "node", "alerts")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One thing a person can ask for. `keys` as Textual names them, `shown` as a person reads them.
+
+    `footer` orders the last row, 0 keeps it out. `operate`: refused in MONITOR.
+    """
+
+    name: str
+    keys: str
+    shown: str
+    word: str
+    help: str
+    screens: tuple[Screen, ...] = MAIN
+    footer: int = 0
+    operate: bool = False
+    palette: bool = True
+
+
+COMMANDS: Final[tuple[Command, ...]] = (
+    # moving about
+    Command("open", "enter", "enter", "open", "Open what the cursor is on", ("fleet", "node", "alerts"), 1),
+    Command("back", "escape", "esc", "back", "Go back, or clear the filter", (*MAIN, "deploy"), 90, palette=False),
+    Command("screen_fleet", "1", "1", "fleet", "The fleet: all nodes, worst first"),
+    Command("screen_alerts", "2", "2", "alerts", "Alerts of all nodes, and who acknowledged them"),
+    Command("screen_logs", "5", "5", "logs", "Log lines of the marked nodes, or of those shown, on one time axis"),
+    Command("history_back", "left_square_bracket", "[", "earlier", "The place before this one", palette=False),
+    Command("history_on", "right_square_bracket", "]", "later", "The place after this one", palette=False),
+    Command("next_tab", "tab", "tab", "next tab", "The next tab of this node", ("node",), 2, palette=False),
+    Command("last_tab", "shift+tab", "S-tab", "last tab", "The tab before", ("node",), palette=False),
+    # what is shown
+    Command("filter", "slash", "/", "filter", "Show only what matches: site:press state:warn model:bearing, ! inverts",
+            LISTS, 3),
+    Command("faults", "exclamation_mark", "!", "faults", "Show only what is not normal", ("fleet", "alerts"), 4),
+    Command("mark", "space", "space", "mark", "Mark the node under the cursor", ("fleet",), 8),
+    Command("mark_all", "asterisk", "*", "mark all", "Mark every node shown", ("fleet",)),
+    Command("unmark", "U", "U", "unmark", "Forget all marks", ("fleet",)),
+    Command("sort", "s", "s", "sort", "Sort by the next column", ("fleet",), 7),
+    Command("sort_reverse", "S", "S", "reverse", "Sort the other way round", ("fleet",)),
+    Command("group", "b", "b", "by site", "Group by site with a subtotal each", ("fleet",)),
+    Command("level", "v", "v", "level", "Show only lines of this level and above", ("logs", "node"), 4),
+    Command("pause", "p", "p", "pause", "Hold the picture still; the data goes on", MAIN),
+    # on a node
+    Command("logs_of", "l", "l", "logs", "The log of this node", ("fleet", "node", "alerts"), 5),
+    Command("acknowledge", "a", "a", "ack", "Acknowledge the alert: shown in row two, or under the cursor",
+            ABOUT_A_NODE, 6),
+    Command("label", "L", "L", "label", "Say what this record really was", ("node",), 6),
+    Command("deploy", "d", "d", "deploy", "Deploy a bundle to this node", ("fleet", "node"), 5, operate=True),
+    Command("rollback", "r", "r", "roll back", "Put back what ran before", ("fleet", "node", "watch"), 9,
+            operate=True),
+    Command("hold", "h", "h", "hold", "Outputs to the safe value, or release them", ABOUT_A_NODE, 10),
+    Command("watch", "t", "t", "trial", "Watch the deployment that runs on this node", ("fleet", "node"), 11),
+    Command("confirm", "C", "C", "confirm", "Keep the new revision for good", ("watch",), 1, operate=True),
+    Command("extend", "e", "e", "extend", "Give the trial its whole window again", ("watch",), 3, operate=True),
+    # the seat
+    Command("operate", "o", "o", "operate", "OPERATE, where nodes can be changed, or back to MONITOR", MAIN, 12),
+    Command("yank", "y", "y", "yank", "Copy what the cursor is on: clipboard, tmux buffer and a file", MAIN),
+    Command("print", "Y", "Y", "print", "Print this screen as plain text into the scrollback", MAIN),
+    Command("palette", "ctrl+p,colon", ":", "command", "Find a command by its name", MAIN, 80, palette=False),
+    Command("work", "W", "W", "running", "What this console is doing, and what it has done", MAIN),
+    Command("repaint", "ctrl+l", "ctrl-l", "repaint", "Draw the whole screen again", MAIN),
+    Command("help", "question_mark", "?", "help", "The keys of this screen", (*MAIN, "deploy"), 99),
+    Command("quit", "q,ctrl+q", "q", "quit", "Leave; nodes go on by themselves", MAIN),
+    # without a key
+    Command("theme_grey", "", "", "theme grey", "Quiet dark grey"),
+    Command("theme_daylight", "", "", "theme daylight", "Light grey, for glare"),
+    Command("theme_sixteen", "", "", "theme sixteen", "The terminal's own sixteen colours"),
+    Command("theme_mono", "", "", "theme mono", "No colour: weight and reverse only"),
+    Command("link_lan", "", "", "link lan", "Look at the fleet each second"),
+    Command("link_ssh", "", "", "link ssh", "Look at the fleet every two seconds"),
+    Command("link_thin", "", "", "link thin", "Look at the fleet every five seconds"),
+    Command("output", "", "", "output", "How many bytes this screen has sent"),
+)  # fmt: skip
+
+
+def on(screen: Screen) -> tuple[Command, ...]:
+    """The commands of a screen, in the order of the table."""
+    return tuple(command for command in COMMANDS if screen in command.screens)
+
+
+def footer(screen: Screen) -> tuple[tuple[str, str], ...]:
+    """(key, word) of the last row of a screen; help is always the last."""
+    listed = sorted((c for c in on(screen) if c.footer), key=lambda c: c.footer)
+    return tuple((c.shown, c.word) for c in listed)
+
+
+def named(name: str) -> Command:
+    """The command of that name. Raises KeyError."""
+    return _BY_NAME[name]
+
+
+def find(words: str, screen: Screen) -> list[Command]:
+    """The palette: commands of a screen whose word or help holds all these words, the word first."""
+    wanted = words.casefold().split()
+    found = []
+    for command in on(screen):
+        text = f"{command.word} {command.help}".casefold()
+        if command.palette and all(word in text for word in wanted):
+            found.append((not command.word.casefold().startswith(words.casefold()), command))
+    return [command for _, command in sorted(found, key=lambda pair: pair[0])]
+
+
+_BY_NAME: Final = {command.name: command for command in COMMANDS}

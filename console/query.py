@@ -1,0 +1,159 @@
+"""The filter grammar and the orders of the fleet. Pure.
+
+`site:press state:warn model:bearing` all must hold; a bare word is looked for in the node's name, site, model and
+reason; `!` before a word or a pair turns it round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from console.board import NodeState
+from console.figures import share
+from console.view import Condition
+
+_STATES: Final[dict[str, tuple[Condition, ...]]] = {
+    "alarm": (Condition.ALARM,),
+    "alrm": (Condition.ALARM,),
+    "warn": (Condition.WARN,),
+    "unknown": (Condition.UNKNOWN,),
+    "unkn": (Condition.UNKNOWN,),
+    "maintenance": (Condition.MAINTENANCE,),
+    "mnt": (Condition.MAINTENANCE,),
+    "ok": (Condition.OK,),
+    "fault": (Condition.ALARM, Condition.WARN, Condition.UNKNOWN),
+}
+
+WORDS: Final = ("site", "line", "machine", "node", "state", "model", "bundle", "version", "link", "label", "trial")
+
+
+class QueryError(ValueError):
+    """The filter cannot be read. The text says which word and what is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One condition of a filter."""
+
+    key: str
+    value: str
+    inverted: bool
+
+    def holds(self, state: NodeState) -> bool:
+        return _TESTS[self.key](state, self.value) != self.inverted
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A filter that was read; the empty one lets everything through."""
+
+    text: str = ""
+    terms: tuple[Term, ...] = ()
+
+    def matches(self, state: NodeState) -> bool:
+        return all(term.holds(state) for term in self.terms)
+
+
+def parse(text: str) -> Query:
+    """Reads a filter. Raises QueryError for a key or a state that does not exist."""
+    terms = []
+    for word in text.split():
+        inverted = word.startswith("!")
+        word = word.removeprefix("!")
+        key, colon, value = word.partition(":")
+        if not word:
+            continue
+        if not colon:
+            terms.append(Term("word", word.casefold(), inverted))
+            continue
+        if key not in _TESTS or key == "word":
+            raise QueryError(f"no such word: {key}: use {', '.join(WORDS)}")
+        if key == "state" and value.casefold() not in _STATES:
+            raise QueryError(f"no such state: {value}: use alarm, warn, unknown, mnt, ok or fault")
+        terms.append(Term(key, value.casefold(), inverted))
+    return Query(text.strip(), tuple(terms))
+
+
+def _has(text: str, value: str) -> bool:
+    return value in text.casefold()
+
+
+def _word(state: NodeState, value: str) -> bool:
+    address = state.view.address
+    texts = [address.name, address.site, address.line, address.machine, state.reason]
+    texts += [part for b in state.bundles for part in (b.bundle, b.model)]
+    return any(_has(text, value) for text in texts)
+
+
+def _label(state: NodeState, value: str) -> bool:
+    return any(_has(f"{key}={text}", value) for key, text in state.view.address.labels)
+
+
+_TESTS: Final[dict[str, Callable[[NodeState, str], bool]]] = {
+    "word": _word,
+    "site": lambda s, v: _has(s.view.address.site, v),
+    "line": lambda s, v: _has(s.view.address.line, v),
+    "machine": lambda s, v: _has(s.view.address.machine, v),
+    "node": lambda s, v: _has(s.view.name, v),
+    "state": lambda s, v: s.condition in _STATES[v],
+    "model": lambda s, v: any(_has(b.model, v) for b in s.bundles),
+    "bundle": lambda s, v: any(_has(b.bundle, v) for b in s.bundles),
+    "version": lambda s, v: any(b.version.casefold().startswith(v) for b in s.bundles),
+    "link": lambda s, v: _has(s.view.link.value, v),
+    "label": _label,
+    "trial": lambda s, v: any(b.trial is not None for b in s.bundles) == (v in ("", "yes", "1")),
+}
+
+
+# ---------------------------------------------------------------- orders
+
+
+def inferences(state: NodeState) -> float | None:
+    """Inferences a second over all bundles; None when not known."""
+    return sum(b.inferences_per_s for b in state.bundles) if state.known else None
+
+
+def worst_p95(state: NodeState) -> float | None:
+    """The highest p95 latency of a bundle in milliseconds."""
+    return max((b.latency_ms_p95 for b in state.bundles if b.latency_ms_p95 is not None), default=None)
+
+
+def _cpu(state: NodeState) -> float | None:
+    return state.view.telemetry.host.cpu_percent if state.known and state.view.telemetry else None
+
+
+def disk_percent(state: NodeState) -> float | None:
+    """Used part of the disk in percent."""
+    if not state.known or state.view.telemetry is None:
+        return None
+    host = state.view.telemetry.host
+    if host.disk_bytes_free is None or host.disk_bytes_total is None:
+        return None
+    return share(host.disk_bytes_total - host.disk_bytes_free, host.disk_bytes_total)
+
+
+# The orders `s` goes through. Figures: the highest first; what is not known comes last.
+_FIGURES: Final[dict[str, Callable[[NodeState], float | None]]] = {
+    "rate": inferences,
+    "p95": worst_p95,
+    "cpu": _cpu,
+    "disk": disk_percent,
+}
+ORDERS: Final = ("state", "node", "site", *_FIGURES)
+
+
+def order(states: Iterable[NodeState], by: str = "state", reverse: bool = False) -> list[NodeState]:
+    """The states in an order that does not depend on how they came: worst first by default, then by name."""
+    listed = sorted(states, key=lambda s: s.view.name)
+    if by == "node":
+        return listed[::-1] if reverse else listed
+    if by == "site":
+        return sorted(listed, key=lambda s: (s.view.address.site, s.view.address.line), reverse=reverse)
+    if by == "state":
+        return sorted(listed, key=lambda s: s.condition, reverse=reverse)
+    figure = _FIGURES[by]
+    known = [(value, s) for s in listed if (value := figure(s)) is not None]
+    known.sort(key=lambda pair: pair[0], reverse=not reverse)
+    return [s for _, s in known] + [s for s in listed if figure(s) is None]
