@@ -1,0 +1,83 @@
+"""Which file answers for which word of a pipeline. Another connector or step family is one file and one line here.
+
+Only the files of words that are used are imported: a node without MQTT never loads its library.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, Final
+
+from nodeagent.pipeline.options import Options
+
+STEP_FAMILIES: Final = {
+    "validate": "nodeagent.pipeline.validate",
+    "clean": "nodeagent.pipeline.clean",
+    "gate": "nodeagent.pipeline.gate",
+    "transform": "nodeagent.pipeline.transform",
+    "derive": "nodeagent.pipeline.derive",
+    "window": "nodeagent.pipeline.window",
+    "feature": "nodeagent.pipeline.feature",
+    "image": "nodeagent.pipeline.image",
+}
+DECISIONS: Final = "nodeagent.pipeline.decide"
+SOURCES: Final = {
+    "modbus": "nodeagent.sources.modbus",
+    "folder": "nodeagent.sources.folder",
+    "replay": "nodeagent.sources.replay",
+    "simulate": "nodeagent.sources.simulate",
+}
+SINKS: Final = {
+    "record": "nodeagent.sinks.record",
+    "mqtt": "nodeagent.sinks.mqtt",
+    "modbus.write": "nodeagent.sinks.modbus_write",
+}
+
+
+class UnknownWord(Exception):
+    """A `use` or `type` that nothing answers for; `allowed` is what there is."""
+
+    def __init__(self, allowed: list[str]) -> None:
+        super().__init__("unknown word")
+        self.allowed = allowed
+
+
+def step(use: str) -> tuple[type[Options], Any]:
+    """Options and class of a step; raises UnknownWord."""
+    family = use.partition(".")[0]
+    if family not in STEP_FAMILIES:
+        raise UnknownWord([word for name in STEP_FAMILIES for word in _steps(name)])
+    steps = _steps(family)
+    if use not in steps:
+        raise UnknownWord(list(steps))
+    return steps[use]
+
+
+def decision(use: str) -> tuple[type[Options], Any]:
+    """Options and class of a decision; raises UnknownWord."""
+    decisions: dict[str, tuple[type[Options], Any]] = importlib.import_module(DECISIONS).DECISIONS
+    if use not in decisions:
+        raise UnknownWord(list(decisions))
+    return decisions[use]
+
+
+def source(word: str) -> tuple[type[Options], Any]:
+    """Options of a source and the function that makes one; raises UnknownWord."""
+    return _connector(SOURCES, word)
+
+
+def sink(word: str) -> tuple[type[Options], Any]:
+    """Options of a sink and the function that makes one; raises UnknownWord."""
+    return _connector(SINKS, word)
+
+
+def _steps(family: str) -> dict[str, tuple[type[Options], Any]]:
+    steps: dict[str, tuple[type[Options], Any]] = importlib.import_module(STEP_FAMILIES[family]).STEPS
+    return steps
+
+
+def _connector(modules: dict[str, str], word: str) -> tuple[type[Options], Any]:
+    if word not in modules:
+        raise UnknownWord(list(modules))
+    module = importlib.import_module(modules[word])
+    return module.OPTIONS, module.create

@@ -1,0 +1,1 @@
+"""Where outcomes go: one file a sink; none of them ever blocks the pipeline."""

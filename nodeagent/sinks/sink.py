@@ -1,0 +1,60 @@
+"""What a sink is: takes outcomes without ever making the pipeline wait, and knows what it lost."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from nodeagent.clock import Clock
+from nodeagent.pipeline.outcome import Outcome
+from nodeagent.protocol import SinkTelemetry
+
+
+class RecorderRow(Protocol):
+    """Where records go: store.recorder's Recorder."""
+
+    def offer(self, row: Any) -> int:
+        """The key that the row has got, or 0 when it is lost (and counted)."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SinkContext:
+    """What a sink may use: who we are, the recorder, a folder of its own, and whether outputs are armed."""
+
+    clock: Clock
+    node_id: str
+    bundle: str
+    pipeline: str
+    asset: str
+    revision: int
+    digest: str
+    work_dir: Path
+    recorder: RecorderRow | None = None
+    write_back: Literal["dry_run", "armed"] = "dry_run"
+
+
+class Sink(Protocol):
+    """A sink of outcomes. `start`, then `offer` as often as there is something, then `close`."""
+
+    async def start(self) -> None:
+        """Starts its work; returns at once, also where the other end is away."""
+
+    def offer(self, outcome: Outcome) -> None:
+        """Takes one outcome; never blocks, never raises; what has no place is counted as dropped."""
+
+    async def safe(self) -> None:
+        """Writes the safe value, where this sink writes to a plant. Works with `start` and without.
+
+        Raises SinkFailed when the safe value did not arrive.
+        """
+
+    async def close(self) -> None:
+        """Ends its work, keeping what can be kept."""
+
+    def telemetry(self) -> SinkTelemetry:
+        """Delivered, waiting, lost."""
+
+
+class SinkFailed(Exception):
+    """The other end did not do what was asked; the text says which, what and why."""

@@ -1,0 +1,63 @@
+"""What a source is: one connection's life, that ends by raising."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from nodeagent.clock import Clock
+from nodeagent.frame import Frame
+from nodeagent.pipeline.options import Options
+
+Emit = Callable[[Frame], None]
+
+
+class SourceLost(Exception):
+    """A connection ended; the supervisor makes a new one. The text is the reason shown to the operator."""
+
+
+class SourceOptions(Options, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Options of a source."""
+
+    def tag_names(self, id: str) -> tuple[str, ...] | None:  # noqa: A002
+        """The tags that frames of the source `id` will have; None where only the data knows."""
+        return None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SourceContext:
+    """What a source may use: the clock, and a folder of its own for cursors."""
+
+    clock: Clock
+    work_dir: Path
+
+
+class Source(Protocol):
+    """A source of frames."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def type(self) -> str: ...
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The tags of its frames; empty where only the data knows."""
+
+    @property
+    def period_s(self) -> float | None:
+        """The time between frames while all is well; None for a source that speaks when it has something to say."""
+
+    @property
+    def silence_s(self) -> float | None:
+        """Without a frame for so long the connection is given up; None: silence is no fault here."""
+
+    @property
+    def bad_items(self) -> list[str]:
+        """Items that the device does not give, with why; the rest goes on without them."""
+
+    async def run(self, emit: Emit) -> None:
+        """One connection's life. Raises SourceLost when it is lost; returns when there will be no more data."""
