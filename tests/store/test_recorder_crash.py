@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from store import records
-from store.recorder import Recorder
+from store.recorder import Recorder, Row
 
 CHILD = Path(__file__).with_name("recorder_child.py")
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,12 +52,16 @@ def kill(child: subprocess.Popen[bytes]) -> Told:
     return told
 
 
-def restart(folder: Path, boot: int) -> None:
-    recorder = Recorder(
+def begin(folder: Path, boot: int, **settings: int) -> Recorder:
+    return Recorder(
         folder, bundle="child", revision=1, digest="", config="", boot_number=boot,
         clock_us=lambda: time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000, free_bytes_min=0, free_share_min=0.0,
+        **settings,
     )  # fmt: skip
-    recorder.close()
+
+
+def restart(folder: Path, boot: int) -> None:
+    begin(folder, boot).close()
 
 
 def read(folder: Path) -> tuple[list[tuple[int, int]], list[records.Gap]]:
@@ -178,6 +182,36 @@ def after_power_cut(tmp_path: Path, mode: str) -> tuple[Told, list[tuple[int, in
         assert attach(tmp_path / "disk.img", mount)
         restart(mount / "rec", boot=8)
         return told, *read(mount / "rec")
+
+
+def test_a_disk_that_fills_up_never_holds_the_caller_and_what_it_cost_is_counted(tmp_path):
+    mount = tmp_path / "small"
+    mount.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(mount)], check=False)
+    if made.returncode:
+        pytest.skip(f"{LIMITED}=1") if os.environ.get(LIMITED) == "1" else pytest.fail("tmpfs cannot be mounted")
+    try:
+        ballast = mount / "ballast"
+        ballast.write_bytes(bytes(1 << 20))
+        recorder = begin(mount / "rec", boot=7, queue_rows=2_000)
+        slowest_s = 0.0
+        for n in range(0, 30_000, 50):
+            start_s = time.monotonic()
+            recorder.offer_many([Row(n + i, n + i, 0, None, "", "", 0, "", bytes(64), None) for i in range(50)])
+            slowest_s = max(slowest_s, time.monotonic() - start_s)
+            time.sleep(0.0005)
+        assert recorder.counters.state == "disk full"
+        ballast.unlink()
+        assert recorder.flush(10)
+        recorder.offer(Row(30_000, 30_000, 0, None, "", "", 0, "", None, None))
+        recorder.close()
+        rows, gaps = read(mount / "rec")
+    finally:
+        detach(mount)
+    assert slowest_s < 1.0
+    assert unexplained(rows, gaps) == 0
+    assert rows[-1][1] == 30_000
+    assert {gap.reason for gap in gaps} == {"disk full"}
 
 
 def test_a_power_cut_takes_no_acknowledged_row_and_leaves_a_gap(tmp_path):
