@@ -1,0 +1,81 @@
+"""Aggregates of OPC UA Part 13 over a window, column by column, NaN where a value does not count."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+
+def time_average(values: Floats, times_s: Floats) -> Floats:
+    """Part 13 TimeAverage, sloped: straight lines between values that count, over the time from first to last."""
+    result = np.full(values.shape[1], np.nan)
+    for column in range(values.shape[1]):
+        known = np.isfinite(values[:, column])
+        at, value = times_s[known], values[known, column]
+        if len(at) == 1:
+            result[column] = value[0]
+        elif len(at) > 1 and at[-1] > at[0]:
+            result[column] = np.sum((value[1:] + value[:-1]) / 2 * np.diff(at)) / (at[-1] - at[0])
+    return result
+
+
+def _start(values: Floats) -> Floats:
+    return _first(values)
+
+
+def _end(values: Floats) -> Floats:
+    return _first(values[::-1])
+
+
+def _first(values: Floats) -> Floats:
+    at = np.argmax(np.isfinite(values), axis=0)
+    return np.asarray(values[at, np.arange(values.shape[1])], np.float64)
+
+
+def _deviation(values: Floats) -> Floats:
+    return np.asarray(np.nanstd(values, axis=0, ddof=1), np.float64)
+
+
+def _maximum(values: Floats) -> Floats:
+    return np.asarray(np.nanmax(values, axis=0), np.float64)
+
+
+def _minimum(values: Floats) -> Floats:
+    return np.asarray(np.nanmin(values, axis=0), np.float64)
+
+
+PLAIN: Final[Mapping[str, Callable[[Floats], Floats]]] = {
+    "Average": lambda values: np.asarray(np.nanmean(values, axis=0), np.float64),
+    "Minimum": _minimum,
+    "Maximum": _maximum,
+    "Range": lambda values: _maximum(values) - _minimum(values),
+    "StandardDeviationSample": _deviation,
+    "VarianceSample": lambda values: _deviation(values) ** 2,
+    "Start": _start,
+    "End": _end,
+    "Delta": lambda values: _end(values) - _start(values),
+}
+OF_TIME: Final[Mapping[str, Callable[[Floats, Floats], Floats]]] = {"TimeAverage": time_average}
+OF_QUALITY: Final = ("Count", "PercentGood", "PercentBad")
+NAMES: Final = (*PLAIN, *OF_TIME, *OF_QUALITY)
+
+
+def aggregate(name: str, values: Floats, times_s: Floats, quality: npt.NDArray[np.uint8]) -> Floats:
+    """One aggregate of each column; NaN where nothing counts. `quality` is that of the raw values."""
+    if name == "Count":
+        return np.asarray(np.isfinite(values).sum(axis=0), np.float64)
+    if name == "PercentGood":
+        return np.asarray((quality == 0).mean(axis=0) * 100, np.float64)
+    if name == "PercentBad":
+        return np.asarray((quality == 2).mean(axis=0) * 100, np.float64)
+    with warnings.catch_warnings(), np.errstate(invalid="ignore"):
+        warnings.simplefilter("ignore", RuntimeWarning)  # an empty column is NaN, and Bad by the window's own rule
+        if name in OF_TIME:
+            return OF_TIME[name](values, times_s)
+        return PLAIN[name](values)
