@@ -136,7 +136,8 @@ class Blobs:
     def collect(self, keep: Collection[str]) -> int:
         """Removes every blob and part that is not in `keep`; returns the bytes freed.
 
-        Call it with the digests that the database names, while nothing can stage.
+        Call it with the digests that the database names and those that their manifests name, and not while a
+        deployment is RECEIVING: what its manifest names is not known before that has come.
         """
         freed = sum(self.delete(digest) for digest, _ in list(self.whole()) if digest not in keep)
         for part in self._parts():

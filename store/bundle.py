@@ -86,7 +86,9 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     operators: Annotated[list[Short], msgspec.Meta(max_length=1_000)]
     inputs: Annotated[list[TensorSpec], msgspec.Meta(max_length=256)]
     outputs: Annotated[list[TensorSpec], msgspec.Meta(max_length=256)]
-    providers: Annotated[list[Short], msgspec.Meta(max_length=16)] = ["CPUExecutionProvider"]
+    providers: Annotated[list[Short], msgspec.Meta(max_length=16)] = msgspec.field(
+        default_factory=lambda: ["CPUExecutionProvider"]
+    )
     peak_memory_bytes: Count
     bindings: Annotated[list[Short], msgspec.Meta(max_length=256)] = []
     pipeline_digest: Digest | None = None

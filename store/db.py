@@ -2,7 +2,8 @@
 
 WAL with `synchronous=FULL`: with NORMAL a power cut takes acknowledged commits back. The writer commits and
 checkpoints; readers never checkpoint, since SQLite before 3.51.3 can corrupt a WAL that one connection resets while
-another one checkpoints. So: one process, one `open_writer` a path; everybody else uses `open_reader`.
+another one checkpoints. So: one process, one `open_writer` a path; everybody else uses `open_reader`. Where several
+processes write, as consoles do, `open_shared` keeps to a rollback journal.
 """
 
 from __future__ import annotations
@@ -24,6 +25,14 @@ _PROGRESS_INSTRUCTIONS = 2_000
 _MEMORY_DISK = Path("/dev/shm")
 
 
+# Begin, commit, undo: of a transaction, and of a part of one.
+_TRANSACTION = ("BEGIN IMMEDIATE", "COMMIT", ("ROLLBACK",))
+_PART = ("SAVEPOINT part", "RELEASE part", ("ROLLBACK TO part", "RELEASE part"))
+# In WAL the commit is the fsync of the log; with a rollback journal it is the durable removal of the journal's name.
+_WAL = ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", f"PRAGMA journal_size_limit={WAL_BYTES_MAX}")
+_JOURNAL = ("PRAGMA journal_mode=DELETE", "PRAGMA synchronous=EXTRA")
+
+
 def open_writer(
     path: Path, *, busy_timeout_s: float = 5.0, ballast: durable.Ballast | None = None
 ) -> sqlite3.Connection:
@@ -34,23 +43,26 @@ def open_writer(
     Raises DiskFull, ReadOnly, Corrupt, Busy or StoreError.
     """
     try:
-        return _open_writer(path, busy_timeout_s)
+        return _open_to_write(path, busy_timeout_s, _WAL)
     except errors.DiskFull:
         if ballast is None or not ballast.release():
             raise
-        return _open_writer(path, busy_timeout_s)
+        return _open_to_write(path, busy_timeout_s, _WAL)
 
 
-def _open_writer(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
+def open_shared(path: Path, *, busy_timeout_s: float = 5.0) -> sqlite3.Connection:
+    """A connection that may write to `path` beside others in other processes. As durable as `open_writer`, slower."""
+    return _open_to_write(path, busy_timeout_s, _JOURNAL)
+
+
+def _open_to_write(path: Path, busy_timeout_s: float, pragmas: tuple[str, ...]) -> sqlite3.Connection:
     if not path.exists():
         durable.append(path, b"")
     connection = _connect(path, "rw", busy_timeout_s)
     try:
         with _translated("open", path):
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=FULL")
-            connection.execute(f"PRAGMA journal_size_limit={WAL_BYTES_MAX}")
-            connection.execute("PRAGMA foreign_keys=ON")
+            for pragma in (*pragmas, "PRAGMA foreign_keys=ON"):
+                connection.execute(pragma)
             # A write that changes nothing: a full or read-only disk shows itself now and not in a transition.
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("PRAGMA user_version").fetchone()
@@ -64,9 +76,9 @@ def _open_writer(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
 def open_reader(path: Path, *, deadline_s: float = 2.0) -> sqlite3.Connection:
     """A connection that only reads `path`. A statement that runs past `deadline_s` from now ends with an interrupt.
 
-    On a read-only disk SQLite cannot make the files that reading a WAL needs, and `immutable` would silently leave
-    out what the WAL holds; so the database and its WAL are copied to memory and the copy is opened. COPY_BYTES_MAX
-    bounds the copy. Raises Corrupt, Busy, or StoreError when there is no database.
+    On a read-only or full disk SQLite cannot make the files that reading a WAL needs, and `immutable` would silently
+    leave out what the WAL holds; so the database and its WAL are copied to memory and the copy is opened.
+    COPY_BYTES_MAX bounds the copy. Raises Corrupt, Busy, or StoreError when there is no database.
     """
     connection = _connect(path, "ro", min(deadline_s, 1.0))
     try:
@@ -74,7 +86,7 @@ def open_reader(path: Path, *, deadline_s: float = 2.0) -> sqlite3.Connection:
             _restrict(connection, deadline_s)
             connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         return connection
-    except errors.ReadOnly:
+    except (errors.ReadOnly, errors.DiskFull):
         connection.close()
         return _open_copy(path, deadline_s)
     except BaseException:
@@ -90,23 +102,22 @@ def set_deadline(connection: sqlite3.Connection, deadline_s: float) -> None:
 
 @contextlib.contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """All of the block or none of it; durable when it ends. Inside another one it joins that one.
+    """All of the block or none of it; durable when it ends.
 
-    After a StoreError that is not Busy the connection is to be closed and opened anew before it is used again.
+    Inside another one it is a part of that one: undone alone when it raises, durable with the outer one. After a
+    StoreError that is not Busy the connection is to be closed and opened anew before it is used again.
     """
-    if connection.in_transaction:
-        yield connection
-        return
-    path = database_path(connection)
-    with _translated("write to", path):
-        connection.execute("BEGIN IMMEDIATE")
+    begin, commit, undo = _TRANSACTION if not connection.in_transaction else _PART
+    with _translated("write to", database_path(connection)):
+        connection.execute(begin)
         try:
             yield connection
-            connection.execute("COMMIT")
+            connection.execute(commit)
         except BaseException:
             # A full disk may have ended the transaction already, and then there is nothing to undo.
             if connection.in_transaction:
-                connection.execute("ROLLBACK")
+                for statement in undo:
+                    connection.execute(statement)
             raise
 
 
@@ -142,7 +153,7 @@ def _restrict(connection: sqlite3.Connection, deadline_s: float) -> None:
 def _open_copy(path: Path, deadline_s: float) -> sqlite3.Connection:
     size = sum(file.stat().st_size for file in (path, _wal_of(path)) if file.exists())
     if size > COPY_BYTES_MAX:
-        raise errors.ReadOnly("read", path, f"{size} bytes on a read-only disk are too many to copy to memory")
+        raise errors.ReadOnly("read", path, f"{size} bytes on a read-only or full disk are too many to copy to memory")
     folder = Path(tempfile.mkdtemp(prefix="outstation-read-", dir=_MEMORY_DISK if _MEMORY_DISK.is_dir() else None))
     try:
         copy = folder / path.name
@@ -168,6 +179,9 @@ def _wal_of(path: Path) -> Path:
 def _translated(operation: str, subject: Path) -> Iterator[None]:
     try:
         yield
+    except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError):
+        # What the schema refuses, and what is wrong in a statement, is no fault of the disk.
+        raise
     except sqlite3.Error as error:
         raise errors.from_sqlite(error, operation, subject) from error
     except OSError as error:

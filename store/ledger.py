@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from store.db import transaction
@@ -119,6 +119,12 @@ def first_break(anchor: Head, entries: Iterable[Entry]) -> int | None:
             return entry.seq
         anchor = Head(entry.seq, entry.hash)
     return None
+
+
+def extends(anchor: Head, entries: Sequence[Entry], end: Head) -> bool:
+    """Whether `entries`, all that follow `anchor`, lead to `end`, the head that the node shows (I15)."""
+    last = Head(entries[-1].seq, entries[-1].hash) if entries else anchor
+    return first_break(anchor, entries) is None and last == end
 
 
 def entry_hash(entry: Entry) -> str:

@@ -128,7 +128,10 @@ def stage(
     kind: Kind = "bundle",
     binding_revision: int = 0,
 ) -> Deployment:
-    """Takes a deployment in as RECEIVING. The same id again answers with the row as it stands and writes nothing."""
+    """Takes a deployment in as RECEIVING. The same id again answers with the row as it stands and writes nothing.
+
+    Whether that row is about the same bundle is for the caller to compare.
+    """
     with transaction(connection):
         row = get(connection, id_)
         if row is not None:
