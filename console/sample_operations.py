@@ -1,0 +1,322 @@
+"""Operations on the sample fleet: the same calls and answers as over a link, in memory, at once."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from dataclasses import replace
+
+import msgspec
+
+from console.operations import BundleEntry, OnStep, OperationFailed, Step
+from console.sample import SampleFleet, log_lines
+from console.sample_plant import WALL_S, digest_of, on_trial
+from console.view import NodeView
+from nodeagent.protocol import (
+    Alert,
+    AlertState,
+    BundleTelemetry,
+    Deployment,
+    DeploymentState,
+    Hold,
+    LogsPage,
+    Passport,
+    PassportItem,
+    Record,
+    RecordsPage,
+    RollbackReason,
+    Telemetry,
+    Trend,
+    TrendPoint,
+)
+
+CATALOG = (
+    BundleEntry(
+        "bearing",
+        "2.2",
+        digest_of("bearing", "2.2"),
+        18_400,
+        "release@plant",
+        WALL_S - 3_600,
+        "bearing-2.2.ostn",
+        "vibration f32[8]",
+        "score f32[1]",
+    ),
+    BundleEntry(
+        "bearing",
+        "2.1",
+        digest_of("bearing", "2.1"),
+        18_100,
+        "release@plant",
+        WALL_S - 900_000,
+        "bearing-2.1.ostn",
+        "vibration f32[8]",
+        "score f32[1]",
+    ),
+    BundleEntry(
+        "casting",
+        "1.4",
+        digest_of("casting", "1.4"),
+        2_480_000,
+        "release@plant",
+        WALL_S - 500_000,
+        "casting-1.4.ostn",
+        "image u8[1,128,128]",
+        "label f32[2]",
+    ),
+    BundleEntry(
+        "pump",
+        "3.0",
+        digest_of("pump", "3.0"),
+        22_700,
+        "release@plant",
+        WALL_S - 400_000,
+        "pump-3.0.ostn",
+        "sensors f32[6]",
+        "residual f32[1]",
+    ),
+)
+UPLOAD_STEPS = 4
+
+
+class SampleOperations:
+    """Implements console.operations.Operations on a SampleFleet."""
+
+    def __init__(self, fleet: SampleFleet, operator: str = "alice") -> None:
+        self._fleet, self._operator = fleet, operator
+        self._deployments: dict[str, list[Deployment]] = {}
+        self.labels: dict[int, str] = {}
+        self.proved = False
+        self.step_s = 0.0
+
+    @property
+    def operator(self) -> str:
+        return self._operator
+
+    async def enter_operate(self) -> None:
+        self.proved = True
+
+    async def leave_operate(self) -> None:
+        self.proved = False
+
+    async def bundles(self) -> list[BundleEntry]:
+        return list(CATALOG)
+
+    async def passport(self, node: str, digest: str) -> Passport:
+        entry = self._entry(digest)
+        fits = not (entry.name == "casting" and node.startswith("pump"))
+        items = [
+            PassportItem(name="runtime", verdict="yes", text="onnxruntime 1.32, opset 17"),
+            PassportItem(name="memory", verdict="yes", text="needs 61 MB, 2.4 GB free"),
+            PassportItem(name="disk", verdict="yes", text=f"needs {entry.size_bytes:,} B, 19 GB free"),
+            PassportItem(name="signers", verdict="yes", text=f"signed by {entry.signer}"),
+            PassportItem(
+                name="bindings",
+                verdict="yes" if fits else "no",
+                text="2 of 2 bound" if fits else "camera is not bound",
+                fix="" if fits else f"outstation node bind {node} camera=...",
+            ),
+        ]
+        return Passport(fits=fits, items=items)
+
+    async def deploy(self, node: str, digest: str, *, window_s: float, on_step: OnStep) -> Deployment:
+        entry, view = self._entry(digest), self._view(node)
+        for name in ("passport", "lease", "stage"):
+            on_step(Step(name, node, text="done"))
+        for i in range(UPLOAD_STEPS + 1):
+            done = entry.size_bytes * i // UPLOAD_STEPS
+            on_step(Step("upload", node, done, entry.size_bytes, 1.2e6, (entry.size_bytes - done) / 1.2e6))
+            await asyncio.sleep(self.step_s)
+        on_step(Step("preflight", node, text="golden vectors agree, 0.9 ms a run"))
+        on_step(Step("activate", node, text="switch gap 31 ms"))
+        number = f"dep-{len(self._deployments.get(node, [])) + 3}"
+        self._fleet.put(on_trial(view, entry.name, entry.version, number, window_s))
+        deployment = Deployment(
+            id=number,
+            bundle=entry.name,
+            version=entry.version,
+            digest=digest,
+            state=DeploymentState.TRIAL,
+            revision=15,
+            previous_revision=14,
+            window_s=window_s,
+            seconds_left=window_s,
+            switch_gap_ms=31.0,
+            actor=self._operator,
+            created_us=int(WALL_S * 1e6),
+            changed_us=int(WALL_S * 1e6),
+        )
+        self._deployments.setdefault(node, []).insert(0, deployment)
+        return deployment
+
+    async def confirm(self, node: str, deployment: str) -> Deployment:
+        done = self._settle(node, deployment, DeploymentState.COMMITTED)
+        self._change_bundle(node, done.bundle, trial=None)
+        return done
+
+    async def rollback(self, node: str, deployment: str, reason: str) -> Deployment:
+        done = self._settle(node, deployment, DeploymentState.ROLLED_BACK, RollbackReason.REVERTED)
+        self._change_bundle(node, done.bundle, trial=None, version="2.1", revision=14)
+        return done
+
+    async def revert(self, node: str, bundle: str, *, window_s: float, reason: str) -> Deployment:
+        self._fleet.put(on_trial(self._view(node), bundle, "2.0", "dep-9", window_s))
+        return self._settle(node, "dep-9", DeploymentState.TRIAL)
+
+    async def extend(self, node: str, deployment: str, window_s: float) -> Deployment:
+        done = self._settle(node, deployment, DeploymentState.TRIAL)
+        self._fleet.put(on_trial(self._view(node), done.bundle, done.version, deployment, window_s))
+        return done
+
+    async def hold(self, node: str, reason: str) -> None:
+        held = Hold(by=self._operator, reason=reason, since_us=int(WALL_S * 1e6))
+        self._change(node, hold=held)
+
+    async def release(self, node: str, reason: str) -> None:
+        self._change(node, hold=None)
+
+    async def acknowledge(self, node: str, alert: int, note: str) -> Alert:
+        alerts = [
+            msgspec.structs.replace(a, state=AlertState.ACKNOWLEDGED, acknowledged_by=self._operator)
+            if a.id == alert
+            else a
+            for a in self._telemetry(node).alerts
+        ]
+        self._change(node, alerts=alerts)
+        return next(a for a in alerts if a.id == alert)
+
+    async def label(self, node: str, bundle: str, key: int, label: str) -> None:
+        self.labels[key] = label
+
+    async def deployments(self, node: str) -> list[Deployment]:
+        at = int((WALL_S - 260_000) * 1e6)
+        first = Deployment(
+            id="dep-1",
+            bundle="bearing",
+            version="2.1",
+            digest=digest_of("bearing", "2.1"),
+            revision=14,
+            state=DeploymentState.COMMITTED,
+            previous_revision=13,
+            actor="bob",
+            created_us=at,
+            changed_us=at + 420_000_000,
+            switch_gap_ms=28.0,
+            reachability="proved",
+        )
+        late = msgspec.structs.replace(
+            first,
+            id="dep-0",
+            version="2.0",
+            revision=None,
+            reason=RollbackReason.UNCONFIRMED,
+            state=DeploymentState.ROLLED_BACK,
+            actor="alice",
+            created_us=at - 90_000_000_000,
+            changed_us=at - 89_400_000_000,
+        )
+        now = int((WALL_S - 408) * 1e6)
+        trial = msgspec.structs.replace(
+            first,
+            id="dep-2",
+            version="2.2",
+            revision=15,
+            previous_revision=14,
+            actor="alice",
+            state=DeploymentState.TRIAL,
+            created_us=now,
+            changed_us=now,
+            reachability="",
+            seconds_left=192.0,
+        )
+        return [*self._deployments.get(node, []), *([trial] if node == "mill-11" else []), first, late]
+
+    async def records(self, node: str, bundle: str, *, before: int | None, limit: int) -> RecordsPage:
+        last = 400 if before is None else before - 1
+        records = [_record(bundle, key, self.labels.get(key)) for key in range(last, max(0, last - limit), -1)]
+        return RecordsPage(records=records, next=records[-1].key if records and records[-1].key > 1 else None)
+
+    async def trend(self, node: str, bundle: str) -> Trend:
+        points = [
+            TrendPoint(
+                wall_us=int((WALL_S - 3_600 + 10 * i) * 1e6),
+                inferences_per_s=None if 200 <= i < 224 else 412 + 30 * math.sin(i / 14),
+                latency_ms_p95=None if 200 <= i < 224 else 1.8 + 0.3 * math.sin(i / 9) + (0.9 if i % 61 == 0 else 0),
+                cpu_percent=31 + 6 * math.sin(i / 30),
+                memory_percent=48 + i / 90,
+                rejects_per_s=0.0 if i % 97 else 0.4,
+            )
+            for i in range(360)
+        ]
+        return Trend(bundle=bundle, step_s=10.0, points=points)
+
+    async def logs(self, node: str, *, after: int | None, limit: int) -> LogsPage:
+        lines = [line for line in log_lines(node) if after is None or line.cursor > after][-limit:]
+        return LogsPage(lines=lines, next=lines[-1].cursor if lines else after or 0)
+
+    def _entry(self, digest: str) -> BundleEntry:
+        for entry in CATALOG:
+            if entry.digest == digest:
+                return entry
+        raise OperationFailed("no such bundle in the catalog", why=(digest,), hint="import it")
+
+    def _view(self, node: str) -> NodeView:
+        view = self._fleet.views().get(node)
+        if view is None or view.telemetry is None:
+            raise OperationFailed("the node does not answer", node=node, hint="see that it has power and network")
+        return view
+
+    def _telemetry(self, node: str) -> Telemetry:
+        telemetry = self._view(node).telemetry
+        assert telemetry is not None
+        return telemetry
+
+    def _change(self, node: str, **changes: object) -> None:
+        telemetry = msgspec.structs.replace(self._telemetry(node), **changes)
+        self._fleet.put(replace(self._view(node), telemetry=telemetry))
+
+    def _change_bundle(self, node: str, name: str, **changes: object) -> None:
+        bundles: list[BundleTelemetry] = [
+            msgspec.structs.replace(b, **changes) if b.bundle == name else b for b in self._telemetry(node).bundles
+        ]
+        self._change(node, bundles=bundles)
+
+    def _settle(
+        self, node: str, number: str, state: DeploymentState, reason: RollbackReason | None = None
+    ) -> Deployment:
+        listed = self._deployments.setdefault(node, [])
+        found = next((d for d in listed if d.id == number), None)
+        if found is None:
+            found = Deployment(
+                id=number,
+                bundle="bearing",
+                version="2.2",
+                digest=digest_of("bearing", "2.2"),
+                state=state,
+                actor=self._operator,
+                window_s=600.0,
+            )
+            listed.insert(0, found)
+        settled = msgspec.structs.replace(found, state=state, reason=reason, seconds_left=None)
+        listed[listed.index(found)] = settled
+        return settled
+
+
+def _record(bundle: str, key: int, label: str | None) -> Record:
+    odd = key % 37 == 0
+    return Record(
+        key=key,
+        bundle=bundle,
+        revision=14,
+        wall_us=int((WALL_S - (400 - key) * 0.15) * 1e6),
+        source_us=None,
+        latency_us=1_400 + 17 * (key % 23),
+        score=0.71 if odd else 0.02 + 0.003 * (key % 11),
+        label=label or ("outer race" if odd else "healthy"),
+        decision="alarm" if odd else "normal",
+        quality=1 if key % 53 == 0 else 0,
+        reason="gap filled" if key % 53 == 0 else "",
+        inputs=[0.118 + 0.002 * (key % 7), 3.1, 0.41, 0.08, 1.9 if odd else 0.2, 0.03, 0.6, 12.0],
+        outputs=[0.71 if odd else 0.02],
+        digest=digest_of(bundle, "2.1"),
+    )
