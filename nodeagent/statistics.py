@@ -72,6 +72,7 @@ class Statistics:
         self.fail_count = self.fail_ns = 0
         self.queue_ns = self.infer_ns = self.output_ns = 0
         self.rejected_count = 0
+        self.refused_count = 0  # of fail_count: the request was wrong, not the model
         self.inference_count = self.execution_count = 0
         self.last_inference_ms = 0
         self._batches: dict[int, tuple[int, int]] = {}
@@ -93,9 +94,10 @@ class Statistics:
         for queued in queued_ns:
             self.latencies.add((end_ns - queued) // 1_000)
 
-    def failed(self, count: int, total_ns: int) -> None:
-        """Requests that got an error instead of outputs."""
+    def failed(self, count: int, total_ns: int, *, refused: bool = False) -> None:
+        """Requests that got an error instead of outputs; `refused`: because of what they asked."""
         self.fail_count += count
+        self.refused_count += count if refused else 0
         self.fail_ns += total_ns
 
     def triton(self, name: str, version: str) -> dict[str, Any]:

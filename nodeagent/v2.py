@@ -66,7 +66,7 @@ class Served:
         try:
             self.batcher.submit(self._codec.decode(request.body, request.head.headers.get(_HEADER_LENGTH), reply))
         except HttpError as error:
-            self.statistics.failed(1, 0)
+            self.statistics.failed(1, 0, refused=True)
             reply(error_response(self._path, error))
         except QueueFull as error:
             self.statistics.rejected_count += 1
@@ -76,7 +76,8 @@ class Served:
         calls = done.calls
         if done.outputs is None:
             response = error_response(self._path, _as_http(done.error))
-            self.statistics.failed(len(calls), done.run_ns * len(calls))
+            refused = done.error is not None and done.error.by_input
+            self.statistics.failed(len(calls), done.run_ns * len(calls), refused=refused)
             for call in calls:
                 call.reply(response)
             return
