@@ -53,8 +53,10 @@ class Golden:
             raise GoldenMismatch(f"golden vectors cannot be read: {error}") from error
         return cls(parts["input"], parts["output"])
 
-    def check(self, run: Callable[[dict[str, Array]], Mapping[str, Array]]) -> int:
-        """Runs every case; how many there were. Raises GoldenMismatch with the worst output of the first that differs."""
+    def check(self, run: Callable[[dict[str, Array]], Mapping[str, Array]], input_names: list[str]) -> int:
+        """Runs every case; how many there were. Raises GoldenMismatch with the worst value where it differs."""
+        if set(self._inputs) != set(input_names):
+            raise GoldenMismatch(f"golden vectors are for the inputs {sorted(self._inputs)}, not {sorted(input_names)}")
         for case in range(self.cases):
             got = run({name: array[case] for name, array in self._inputs.items()})
             for name, wanted in self._outputs.items():

@@ -46,6 +46,7 @@ class WorkerDocument(msgspec.Struct, frozen=True, kw_only=True):
     """The file behind `worker --spec`: the activation, the part to play, and the inherited descriptors by name.
 
     `fds` holds `model` (the model's listening socket) and `control` (the worker's own). `hold`: outputs start held.
+    `deadline_s` ends one run of the model.
     """
 
     worker: str
@@ -53,3 +54,4 @@ class WorkerDocument(msgspec.Struct, frozen=True, kw_only=True):
     activation: Activation
     fds: dict[str, int]
     hold: bool = False
+    deadline_s: float = 10.0

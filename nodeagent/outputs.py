@@ -1,0 +1,80 @@
+"""The sinks of a bundle together: outcomes out, the safe value in one step, hold."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from nodeagent.pipeline import registry
+from nodeagent.pipeline.config import PipelineConfig
+from nodeagent.pipeline.outcome import Outcome
+from nodeagent.protocol import SinkTelemetry
+from nodeagent.sinks.sink import Sink, SinkContext, SinkFailed
+
+SAFE_S_MAX: Final = 5.0
+CLOSE_S_MAX: Final = 3.0
+RECORDS: Final = "record"
+
+
+class Outputs:
+    """All sinks of one pipeline. While held, only records go on; every other sink stands at its safe value."""
+
+    def __init__(self, sinks: Sequence[tuple[str, Sink]]) -> None:
+        self._sinks = list(sinks)
+        self.held = False
+
+    @classmethod
+    def create(cls, config: PipelineConfig, context: SinkContext) -> Outputs:
+        """The sinks of a pipeline, not started. Without a recorder in `context` the records are left out."""
+        sections = [each for each in config.sinks if each.use != RECORDS or context.recorder is not None]
+        return cls([(section.use, registry.sink(section.use)[1](section, context)) for section in sections])
+
+    async def start(self) -> None:
+        for _, sink in self._sinks:
+            await sink.start()
+
+    def offer(self, outcomes: Sequence[Outcome]) -> None:
+        """Gives outcomes to every sink that may act; never waits."""
+        for word, sink in self._sinks:
+            if not self.held or word == RECORDS:
+                for outcome in outcomes:
+                    sink.offer(outcome)
+
+    async def safe(self) -> list[str]:
+        """Writes every safe value at once; what failed, in words. Takes SAFE_S_MAX at most."""
+        results = await asyncio.gather(*(self._safe(word, sink) for word, sink in self._sinks))
+        return [problem for problem in results if problem]
+
+    async def hold(self, on: bool) -> list[str]:
+        """Holds: no outcome acts any more, and the safe values are written. Releases: the next outcome acts again."""
+        self.held = on
+        return await self.safe() if on else []
+
+    async def close(self) -> list[str]:
+        """Ends every sink; what failed, in words."""
+        results = await asyncio.gather(*(self._close(word, sink) for word, sink in self._sinks))
+        return [problem for problem in results if problem]
+
+    def telemetry(self) -> list[SinkTelemetry]:
+        return [sink.telemetry() for _, sink in self._sinks]
+
+    async def _safe(self, word: str, sink: Sink) -> str:
+        try:
+            async with asyncio.timeout(SAFE_S_MAX):
+                await sink.safe()
+        except TimeoutError:
+            return f"{word}: the safe value did not arrive in {SAFE_S_MAX:g} s"
+        except (SinkFailed, OSError) as error:
+            return f"{word}: {error}"
+        return ""
+
+    async def _close(self, word: str, sink: Sink) -> str:
+        try:
+            async with asyncio.timeout(CLOSE_S_MAX):
+                await sink.close()
+        except TimeoutError:
+            return f"{word}: did not end in {CLOSE_S_MAX:g} s"
+        except (SinkFailed, OSError) as error:
+            return f"{word}: {error}"
+        return ""
