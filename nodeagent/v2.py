@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 from nodeagent.batch_probe import Profile
 from nodeagent.batcher import Batcher, Done, QueueFull
@@ -17,12 +16,8 @@ from nodeagent.inference import DeadlineExceeded, Model, RunFailed
 from nodeagent.oip import Codec
 from nodeagent.statistics import Statistics
 from nodeagent.tensors import Array, TensorSpec
+from nodeagent.v2_index import SERVER, index_row
 
-SERVER = {
-    "name": "outstation",
-    "version": "2",
-    "extensions": ["binary_tensor_data", "statistics", "model_configuration", "model_repository"],
-}
 _HEADER_LENGTH = "inference-header-content-length"
 
 
@@ -222,16 +217,6 @@ class V2:
         if parts[:1] == ["models"] and parts[-1:] in (["load"], ["unload"]):
             raise HttpError("MODEL.INPUT", "models change by deployments of signed bundles, not by load and unload")
         raise HttpError("REQUEST.UNKNOWN_PATH", "there is nothing at this path")
-
-
-def index_row(name: str, version: str, ready: bool, reason: str) -> dict[str, str]:
-    """One row of the repository index."""
-    return {"name": name, "version": version, "state": "READY" if ready else "UNAVAILABLE", "reason": reason}
-
-
-def model_path(name: str) -> str:
-    """The path of a model, escaped."""
-    return f"/v2/models/{quote(name, safe='')}"
 
 
 def _statistics(served: Served) -> dict[str, Any]:
