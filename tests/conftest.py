@@ -1,15 +1,28 @@
-"""A small real HTTP server on a Unix socket, for tests of what speaks to an agent."""
+"""A small real HTTP server on a Unix socket, and an agent's answers on it, for tests of what speaks to an agent."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+
+from nodeagent.protocol import (
+    PROTOCOL_MAJOR,
+    BundleTelemetry,
+    Error,
+    ErrorBody,
+    HostHealth,
+    LogLine,
+    Status,
+    Telemetry,
+    WorkerState,
+)
 
 Served = tuple[int, bytes] | AsyncIterator[bytes]
 
@@ -84,3 +97,99 @@ def unix_http() -> type[UnixHttp]:
 
 def json_bytes(value: object) -> bytes:
     return msgspec.json.encode(value)
+
+
+class TinyAgent:
+    """Answers the protocol's reading routes with structs of its own making; `handle` adds routes."""
+
+    def __init__(self, *, node_id: str = "node-1", name: str = "press-07", period_s: float = 0.05) -> None:
+        self.node_id, self.name, self.period_s = node_id, name, period_s
+        self.major, self.boot_id, self.started_us, self.cursor = PROTOCOL_MAJOR, "boot-1", 1, 0
+        self.wall_ahead_s = 0.0
+        self.rate = 10.0
+        self.log_lines: list[LogLine] = []
+        self.hung = asyncio.Event()
+        self.resumed_at: list[str] = []
+        self.handle: dict[tuple[str, str], Callable[[str, bytes], Any]] = {}
+
+    def telemetry(self) -> Telemetry:
+        bundle = BundleTelemetry(
+            bundle="bearing",
+            model="bearing",
+            version="2.1",
+            revision=14,
+            digest="sha256:" + "0" * 64,
+            state=WorkerState.SERVING,
+            inferences_per_s=self.rate,
+        )
+        return Telemetry(
+            cursor=self.cursor,
+            node_id=self.node_id,
+            boot_id=self.boot_id,
+            started_us=self.started_us,
+            boottime_us=int(time.monotonic() * 1e6),
+            wall_us=int((time.time() + self.wall_ahead_s) * 1e6),
+            period_s=self.period_s,
+            host=HostHealth(cpu_percent=12.5),
+            bundles=[bundle],
+        )
+
+    def status(self) -> Status:
+        return Status(
+            node_id=self.node_id,
+            name=self.name,
+            agent_version="0.1.0",
+            protocol_major=self.major,
+            protocol_minor=0,
+            access="operate",
+            actor="plant",
+            signers=1,
+            telemetry=self.telemetry(),
+        )
+
+    async def serve(self, method: str, target: str, body: bytes) -> Any:
+        if self.hung.is_set():
+            await asyncio.Event().wait()
+        path, _, query = target.partition("?")
+        path = path.removeprefix("/agent/v1")
+        found = self.handle.get((method, path))
+        if found is not None:
+            answer = found(query, body)
+            return answer if isinstance(answer, tuple) or hasattr(answer, "__aiter__") else (200, json_bytes(answer))
+        if path == "/status":
+            return 200, json_bytes(self.status())
+        if path == "/lease":
+            return 200, b"null"
+        if path == "/telemetry":
+            self.resumed_at.append(query)
+            return self._telemetry_lines()
+        if path == "/logs/stream":
+            return self._log_lines(int(query.removeprefix("after=") or 0))
+        error = Error(code="REQUEST.UNKNOWN_PATH", message=f"{path} is not part of the API")
+        return 404, json_bytes(ErrorBody(error))
+
+    async def _telemetry_lines(self) -> AsyncIterator[bytes]:
+        while True:
+            await asyncio.sleep(self.period_s)
+            if self.hung.is_set():
+                await asyncio.Event().wait()
+            self.cursor += 1
+            yield json_bytes(self.telemetry()) + b"\n"
+
+    async def _log_lines(self, after: int) -> AsyncIterator[bytes]:
+        yield b"\n"
+        while True:
+            for line in [line for line in self.log_lines if line.cursor > after]:
+                after = line.cursor
+                yield json_bytes(line) + b"\n"
+            await asyncio.sleep(0.01)
+
+    def log(self, text: str) -> None:
+        self.log_lines.append(
+            LogLine(cursor=len(self.log_lines) + 1, boottime_us=0, wall_us=0, level="info", source="agent", text=text)
+        )
+
+
+@pytest.fixture
+def tiny_agent() -> type[TinyAgent]:
+    return TinyAgent

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import re
+import shlex
 from dataclasses import dataclass
 
 from console.view import NodeAddress
@@ -76,3 +77,14 @@ def route_of(address: NodeAddress) -> Route:
     jumps = tuple(parse_endpoint(jump, user=address.user) for jump in address.jumps)
     target = Endpoint(address.host, address.port, address.user or getpass.getuser())
     return Route(address.name, jumps, target, address.proxy_command)
+
+
+def proxy_words(command: str, target: Endpoint) -> list[str]:
+    """A ProxyCommand as words to run without a shell; %h, %n, %p, %r and %% as in ssh_config(5). Raises ValueError."""
+    tokens = {"%h": target.host, "%n": target.host, "%p": str(target.port), "%r": target.user, "%%": "%"}
+    words = shlex.split(command)
+    if words[:1] == ["exec"]:
+        words = words[1:]
+    if not words:
+        raise ValueError("the ProxyCommand is empty")
+    return [re.sub(r"%.", lambda found: tokens.get(found[0], found[0]), word) for word in words]

@@ -11,6 +11,7 @@ import os
 import re
 import socket
 from collections.abc import Awaitable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,7 +19,7 @@ import asyncssh
 
 from console.link.algorithms import CERTIFICATE_ALGORITHMS, CIPHERS, HOST_KEY_ALGORITHMS, KEX
 from console.link.channel import Channel
-from console.link.endpoint import Endpoint
+from console.link.endpoint import Endpoint, proxy_words
 from console.link.errors import BridgeRefused, ChannelRefused, LinkError
 from console.link.hostkeys import HostKey, HostKeys, Verdict, refusal
 from console.link.secrets import Secrets
@@ -28,6 +29,7 @@ IDENTITIES_DEFAULT = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
 LOGIN_S = 10.0
 LOGIN_WITH_PERSON_S = 120
 CHANNEL_OPEN_S = 10.0
+SESSION_PAUSES_S = (0.05, 0.2, 0.8, None)
 KEEPALIVE_S = 5
 KEEPALIVE_MISSED_MAX = 3
 ATTEMPTS_MAX = 5
@@ -96,10 +98,8 @@ class Connection:
 
     async def open_bridge(self, command: str) -> Channel:
         """A stream over the stdio bridge `command`. Raises BridgeRefused with its words, ChannelRefused, LinkError."""
-        await self._let_waking_end()
-        channel = Channel()
         with _explained(self.endpoint, CHANNEL_OPEN_S):
-            chan = await self._open(self.ssh.create_session(lambda: _Session(channel), command, encoding=None))
+            channel, chan = await self._open_session(command)
             try:
                 async with asyncio.timeout(CHANNEL_OPEN_S):
                     if await channel.read(1) == BRIDGE_ACK:
@@ -127,13 +127,18 @@ class Connection:
         except (asyncssh.ChannelOpenError, TimeoutError, OSError):
             return  # No session is allowed here (MaxSessions 0): slower, and still right.
 
-    async def _let_waking_end(self) -> None:
-        """Where one session is allowed at a time (MaxSessions 1), the next needs the first gone."""
-        waking, self._waking = self._waking, None
-        if waking is not None:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CHANNEL_OPEN_S):
-                    await waking.wait_closed()
+    async def _open_session(self, command: str) -> tuple[Channel, Any]:
+        """Where sshd allows one session at a time (MaxSessions 1), the place of the last is free a moment later."""
+        for pause_s in SESSION_PAUSES_S:
+            channel = Channel()
+            try:
+                opened = self.ssh.create_session(partial(_Session, channel), command, encoding=None)
+                return channel, await self._open(opened)
+            except asyncssh.ChannelOpenError:
+                if self._waking is None or pause_s is None:
+                    raise
+            await asyncio.sleep(pause_s)
+        raise AssertionError("the last pause is None")
 
     async def _open(self, opened: Awaitable[tuple[Any, Any]]) -> Any:
         """asyncssh leaks a channel whose open is cancelled: let it finish, then close it."""
@@ -144,10 +149,7 @@ class Connection:
             async with asyncio.timeout(CHANNEL_OPEN_S):
                 chan, _ = await asyncio.shield(task)
                 return chan
-        except asyncio.CancelledError:
-            task.add_done_callback(_close_late)
-            raise
-        except TimeoutError:
+        except (asyncio.CancelledError, TimeoutError):
             task.add_done_callback(_close_late)
             raise
 
@@ -241,7 +243,7 @@ class Ssh:
     ) -> Connection:
         """A connection to `endpoint`, through `tunnel` if given. Asks a person at most what is needed. LinkError."""
         keys, locked = await asyncio.to_thread(self._load, identity_files or IDENTITIES_DEFAULT)
-        options = {"proxy_command": proxy_command} if proxy_command else {}
+        options = {"proxy_command": proxy_words(proxy_command, endpoint)} if proxy_command else {}
         for _ in range(ATTEMPTS_MAX):
             attempt = _Attempt(endpoint, self.hostkeys, self.secrets, node)
             try:
