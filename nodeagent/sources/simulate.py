@@ -66,6 +66,7 @@ class Simulate:
     """The source. It goes on where it stood when it is run again."""
 
     silence_s: float | None = None
+    renewals = 0
 
     def __init__(
         self,

@@ -59,5 +59,9 @@ class Source(Protocol):
     def bad_items(self) -> list[str]:
         """Items that the device does not give, with why; the rest goes on without them."""
 
+    @property
+    def renewals(self) -> int:
+        """How many connections it gave up and replaced by itself, within `run`."""
+
     async def run(self, emit: Emit) -> None:
         """One connection's life. Raises SourceLost when it is lost; returns when there will be no more data."""

@@ -80,7 +80,7 @@ class Supervisor:
             state=self.state,
             age_s=age_s,
             samples_total=self.samples_total,
-            drops_total=self.drops_total,
+            drops_total=self.drops_total + self.source.renewals,
             bad_items=self.source.bad_items[:_BAD_ITEMS_SHOWN],
             reason=self.reason,
         )
@@ -93,6 +93,8 @@ class Supervisor:
                 silence_s = self.source.silence_s
                 done, _ = await asyncio.wait({life}, timeout=None if silence_s is None else silence_s / 4)
                 if done:
+                    if life.cancelled():
+                        raise SourceLost("cancelled by its own library")
                     life.result()
                     return
                 heard_us = max(begun_us, self._last_us or 0)

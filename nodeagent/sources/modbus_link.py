@@ -1,0 +1,155 @@
+"""One connection to a Modbus TCP device: the border to pymodbus, whose own reconnecting and retrying are off.
+
+pymodbus never connects again by itself when the first attempt failed, and dumps frames to its log as errors; so each
+link is a new client that lives until the first fault, and its log lines are counted and not shown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+from urllib.parse import urlsplit
+
+from pymodbus.client import AsyncModbusTcpClient
+from pymodbus.exceptions import ModbusException
+from pymodbus.pdu import ModbusPDU
+
+from nodeagent.sources.registers import Address, Block
+
+PORT: Final = 502
+_EXCEPTIONS: Final = {
+    1: "illegal function",
+    2: "illegal data address",
+    3: "illegal data value",
+    4: "device failure",
+    5: "acknowledged, not done yet",
+    6: "device busy",
+    8: "memory parity error",
+    10: "gateway path unavailable",
+    11: "gateway target does not respond",
+}
+
+
+class LinkLost(Exception):
+    """The connection can no longer be trusted: closed, timed out, or an answer that is not one. Make a new link."""
+
+
+class DeviceRefused(Exception):
+    """The device answered with a Modbus exception; the link is fine. `code` as in the protocol."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"exception {code}: {_EXCEPTIONS.get(code, 'unknown')}")
+        self.code = code
+
+
+class LogCounter(logging.Filter):
+    """Swallows the library's log lines and counts them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        self.count += 1
+        return False
+
+
+def quiet() -> LogCounter:
+    """Silences pymodbus, once; the counter of its lines."""
+    logger = logging.getLogger("pymodbus.logging")
+    for present in logger.filters:
+        if isinstance(present, LogCounter):
+            return present
+    counter = LogCounter()
+    logger.addFilter(counter)
+    return counter
+
+
+def endpoint(url: str) -> tuple[str, int]:
+    """Host and port of tcp://HOST[:PORT]. Raises ValueError."""
+    parts = urlsplit(url)
+    if parts.scheme != "tcp" or not parts.hostname or parts.path not in ("", "/"):
+        raise ValueError(f"{url!r} is not an address like tcp://10.0.0.5:502")
+    return parts.hostname, parts.port or PORT
+
+
+class ModbusLink:
+    """An open connection. One request at a time; each is bounded by `timeout_s`."""
+
+    def __init__(self, client: AsyncModbusTcpClient, unit_id: int, timeout_s: float) -> None:
+        self._client = client
+        self._unit_id = unit_id
+        self._timeout_s = timeout_s
+
+    @classmethod
+    async def open(cls, url: str, *, unit_id: int, timeout_s: float) -> ModbusLink:
+        """Connects. Raises LinkLost."""
+        quiet()
+        host, port = endpoint(url)
+        client = AsyncModbusTcpClient(host, port=port, timeout=timeout_s, retries=0, reconnect_delay=0)
+        link = cls(client, unit_id, timeout_s)
+        try:
+            connected = await asyncio.wait_for(client.connect(), timeout_s * 2)
+        except (TimeoutError, ModbusException, OSError) as error:
+            link.close()
+            raise LinkLost(f"{host}:{port} does not accept: {error or 'timeout'}") from error
+        except BaseException:
+            link.close()
+            raise
+        if not connected:
+            link.close()
+            raise LinkLost(f"{host}:{port} does not accept a connection")
+        return link
+
+    async def read(self, block: Block) -> Sequence[int] | Sequence[bool]:
+        """The registers or bits of `block`. Raises LinkLost or DeviceRefused."""
+        read = {
+            "holding": self._client.read_holding_registers,
+            "input": self._client.read_input_registers,
+            "coil": self._client.read_coils,
+            "discrete": self._client.read_discrete_inputs,
+        }[block.table]
+        answer = await self._asked(lambda: read(block.start, count=block.count, device_id=self._unit_id))
+        if block.table in ("coil", "discrete"):
+            if len(answer.bits) < block.count:
+                raise LinkLost(f"{len(answer.bits)} bits came for {block.count}")
+            return answer.bits[: block.count]
+        if len(answer.registers) != block.count:
+            raise LinkLost(f"{len(answer.registers)} registers came for {block.count}")
+        return answer.registers
+
+    async def write(self, address: Address, words: Sequence[int]) -> None:
+        """Writes holding registers, or a coil (0 or 1). Raises LinkLost or DeviceRefused."""
+        client, unit_id = self._client, self._unit_id
+        if address.table == "coil":
+            await self._asked(lambda: client.write_coil(address.number, bool(words[0]), device_id=unit_id))
+        elif len(words) == 1:
+            await self._asked(lambda: client.write_register(address.number, words[0], device_id=unit_id))
+        else:
+            await self._asked(lambda: client.write_registers(address.number, list(words), device_id=unit_id))
+
+    def close(self) -> None:
+        """Closes at once, without asking the other end."""
+        with contextlib.suppress(ModbusException, OSError):
+            self._client.close()
+
+    async def _asked(self, ask: Callable[[], Awaitable[ModbusPDU]]) -> ModbusPDU:
+        try:
+            # Asking raises at once on a closed connection. pymodbus has its own timeout for the answer; ours is for
+            # whatever else it may wait for.
+            answer = await asyncio.wait_for(ask(), self._timeout_s * 2)
+        except (TimeoutError, ModbusException, OSError) as error:
+            raise LinkLost(f"no answer: {_short(error)}") from error
+        if not isinstance(answer, ModbusPDU):
+            raise LinkLost("no answer")
+        if answer.isError():
+            raise DeviceRefused(answer.exception_code)
+        return answer
+
+
+def _short(error: BaseException) -> str:
+    text = str(error) or type(error).__name__
+    return "timeout" if "No response" in text or isinstance(error, TimeoutError) else text[:120]
