@@ -1,0 +1,102 @@
+"""What a training run leaves in its folder: model, baseline, golden vectors, and the bundle's description."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Trained:
+    """One trained bundle. `golden`: inputs by name; what the model says to them is asked of onnxruntime.
+
+    `figures` are measured on seeds that training did not see; `lineage` says what it was trained on.
+    """
+
+    name: str
+    version: str
+    sequence: int
+    model: bytes
+    baseline: dict[str, Any]
+    golden: Arrays
+    figures: dict[str, float]
+    lineage: dict[str, str]
+
+
+def run(model: bytes, feeds: Arrays) -> dict[str, npt.NDArray[Any]]:
+    """What the model says, by output name."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, dict(feeds)), strict=True))
+
+
+def write(trained: Trained, folder: Path, *, golden_outputs: Arrays | None = None) -> None:
+    """Write model.onnx, baseline.json, golden.npz and bundle.toml. The same training gives the same bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    outputs = run(trained.model, trained.golden) if golden_outputs is None else golden_outputs
+    (folder / "model.onnx").write_bytes(trained.model)
+    (folder / "baseline.json").write_text(json.dumps(trained.baseline, sort_keys=True, separators=(",", ":")) + "\n")
+    (folder / "golden.npz").write_bytes(_npz(trained.golden, outputs))
+    (folder / "bundle.toml").write_text(_bundle_toml(trained))
+
+
+def read_golden(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, npt.NDArray[Any]]]:
+    """Inputs and outputs by name."""
+    with np.load(path, allow_pickle=False) as stored:
+        inputs = {name.removeprefix("input."): stored[name] for name in stored.files if name.startswith("input.")}
+        outputs = {name.removeprefix("output."): stored[name] for name in stored.files if name.startswith("output.")}
+    return inputs, outputs
+
+
+def _npz(inputs: Arrays, outputs: Arrays) -> bytes:
+    """As numpy.savez_compressed, with fixed times in the archive."""
+    stored = io.BytesIO()
+    with zipfile.ZipFile(stored, "w", zipfile.ZIP_DEFLATED) as archive:
+        for prefix, arrays in (("input", inputs), ("output", outputs)):
+            for name, array in arrays.items():
+                data = io.BytesIO()
+                np.lib.format.write_array(data, np.ascontiguousarray(array), allow_pickle=False)
+                info = zipfile.ZipInfo(f"{prefix}.{name}.npy", _EPOCH)
+                info.compress_type = zipfile.ZIP_DEFLATED
+                archive.writestr(info, data.getvalue())
+    return stored.getvalue()
+
+
+def _bundle_toml(trained: Trained) -> str:
+    lines = [
+        "# Written by training; the figures were measured on seeds that training did not see.",
+        f'name = "{trained.name}"',
+        f'version = "{trained.version}"',
+        "epoch = 1",
+        f"sequence = {trained.sequence}",
+        f'model = "{trained.name}"',
+        f"peak_memory_bytes = {64 << 20}",
+        'providers = ["CPUExecutionProvider"]',
+        "",
+        "[files]",
+        'model = "model.onnx"',
+        'pipeline = "pipeline.toml"',
+        'baseline = "baseline.json"',
+        'golden = "golden.npz"',
+        "",
+        "[lineage]",
+        *(f"{key} = {json.dumps(value)}" for key, value in trained.lineage.items()),
+        "",
+        "[lineage.metrics]",
+        *(f"{key} = {value:.4g}" for key, value in trained.figures.items()),
+    ]
+    return "\n".join(lines) + "\n"

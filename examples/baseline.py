@@ -1,0 +1,87 @@
+"""What the training data looked like: fixed-bin histograms whose edges travel, and thresholds from its own windows.
+
+PSI = sum((q - p) ln(q / p)) over bins, counts smoothed by one half. The usual 0.1 and 0.25 fire on every clean window
+of autocorrelated plant data, so each threshold is 1.1 times the 99th percentile of the PSI between the training data
+and its own windows of that length, and at least 0.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+SCHEMA = 1
+BINS = 10
+PSI_MIN = 0.1
+SHARE_QUANTILE = 0.995
+_QUANTILES = (0.001, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999)
+Floats = npt.NDArray[np.floating[Any]]
+
+
+def baseline(
+    inputs: Mapping[str, Floats], scores: Floats, *, output: str, windows: Sequence[int], limit: float
+) -> dict[str, Any]:
+    """The content of baseline.json. Rows are in order of time; `windows` are lengths in predictions.
+
+    `limit` is the score over which a prediction counts for `share_max`, the largest share of a clean window.
+    """
+    score = _column(scores, windows) | {"output": output, "limit": _round(limit)}
+    score["share_max"] = {str(length): _share_max(scores > limit, length) for length in windows}
+    return {
+        "schema": SCHEMA,
+        "rows": len(scores),
+        "windows": list(windows),
+        "inputs": {name: _column(values, windows) for name, values in inputs.items()},
+        "score": score,
+    }
+
+
+def histogram(values: Floats, edges: Sequence[float]) -> npt.NDArray[np.int64]:
+    """Counts by bin: one more than edges; a value on an edge belongs above it."""
+    return np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1)
+
+
+def psi(counts: npt.NDArray[np.int64], expected: npt.NDArray[np.int64]) -> float:
+    """Population stability index between two histograms over the same edges."""
+    q = (counts + 0.5) / (counts + 0.5).sum()
+    p = (expected + 0.5) / (expected + 0.5).sum()
+    return float(((q - p) * np.log(q / p)).sum())
+
+
+def _column(values: Floats, windows: Sequence[int]) -> dict[str, Any]:
+    edges = np.unique([_round(v) for v in np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1])])
+    counts = histogram(values, edges.tolist())
+    return {
+        "edges": edges.tolist(),
+        "counts": counts.tolist(),
+        "mean": _round(values.mean()),
+        "std": _round(values.std()),
+        "min": _round(values.min()),
+        "max": _round(values.max()),
+        "quantiles": {str(q): _round(np.quantile(values, q)) for q in _QUANTILES},
+        "psi_max": {str(length): _psi_max(values, edges.tolist(), counts, length) for length in windows},
+    }
+
+
+def _psi_max(values: Floats, edges: list[float], counts: npt.NDArray[np.int64], length: int) -> float:
+    found = [psi(histogram(part, edges), counts) for part in _parts(values, length)]
+    return _round(max(PSI_MIN, 1.1 * float(np.quantile(found, 0.99))))
+
+
+def _share_max(over: npt.NDArray[np.bool_], length: int) -> float:
+    shares = [float(part.mean()) for part in _parts(over, length)]
+    return _round(max(4 * (1 - SHARE_QUANTILE), 1.5 * max(shares)))
+
+
+def _parts(values: npt.NDArray[Any], length: int) -> list[npt.NDArray[Any]]:
+    if length > len(values):
+        raise ValueError(f"a window of {length} predictions, and only {len(values)} to calibrate it on")
+    step = max(1, length // 2)
+    return [values[at : at + length] for at in range(0, len(values) - length + 1, step)]
+
+
+def _round(value: Any) -> float:
+    return float(f"{float(value):.6g}")

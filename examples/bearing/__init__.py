@@ -1,0 +1,1 @@
+"""A bearing that a vibration sensor listens to."""

@@ -1,0 +1,1 @@
+"""A machined face in front of a camera."""

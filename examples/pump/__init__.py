@@ -1,0 +1,1 @@
+"""A pump skid behind a PLC."""

@@ -1,0 +1,1 @@
+"""Nine sensors of the UCI Statlog (Shuttle) data set."""
