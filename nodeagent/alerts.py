@@ -8,9 +8,7 @@ service new alerts are shelved: recorded, not announced.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
-
-import msgspec
+from collections.abc import Iterable, Mapping
 
 from nodeagent.protocol import Alert, AlertState, BundleTelemetry, Telemetry, WorkerState
 from nodeagent.settings import Settings
@@ -54,39 +52,37 @@ def conditions(telemetry: Telemetry, recent: Recent, settings: Settings, standin
     return found[:OPEN_MAX]
 
 
-def fold(
-    open_alerts: Sequence[Alert], found: Iterable[Condition], *, now_us: int, next_id: int, shelve: bool
-) -> list[Alert]:
-    """The alerts that changed: new ones (ids from `next_id` on), cleared ones, shelved ones that are announced now."""
+@dataclasses.dataclass(frozen=True)
+class Changes:
+    """What a look at the conditions changes: alerts to raise, and keys of alerts to clear, in that order."""
+
+    clear: tuple[Key, ...]
+    raise_: tuple[Condition, ...]
+
+
+def fold(standing: Iterable[Alert], found: Iterable[Condition], *, announce: bool) -> Changes:
+    """Compares the alerts that stand with the conditions that are there.
+
+    A latched alert is cleared by a person alone. With `announce` (the node is in service) a shelved alert whose
+    condition still stands is cleared and raised anew, so that it is heard.
+    """
     present = {condition.key: condition for condition in found}
-    changed: list[Alert] = []
-    standing: set[Key] = set()
-    for alert in open_alerts:
+    clear: list[Key] = []
+    kept: set[Key] = set()
+    for alert in standing:
         key = (alert.code, alert.subject)
-        condition = present.get(key)
-        if condition is None and alert.code not in LATCHED:
-            changed.append(msgspec.structs.replace(alert, state=AlertState.CLEARED, cleared_us=now_us))
-            continue
-        standing.add(key)
-        if alert.state is AlertState.SHELVED and not shelve:
-            changed.append(msgspec.structs.replace(alert, state=AlertState.RAISED))
-    for key, condition in present.items():
-        if key not in standing:
-            changed.append(_raise(condition, next_id, now_us, shelve))
-            next_id += 1
-    return changed
-
-
-def acknowledge(alert: Alert, *, by: str, now_us: int) -> Alert:
-    """The alert as seen by a person. A latched one is cleared by that; one that cleared before stays cleared."""
-    if alert.code in LATCHED:
-        return msgspec.structs.replace(alert, state=AlertState.CLEARED, acknowledged_by=by, cleared_us=now_us)
-    state = alert.state if alert.state is AlertState.CLEARED else AlertState.ACKNOWLEDGED
-    return msgspec.structs.replace(alert, state=state, acknowledged_by=by)
+        if alert.state is AlertState.SHELVED and announce and key in present:
+            clear.append(key)
+        elif key in present or alert.code in LATCHED:
+            kept.add(key)
+        else:
+            clear.append(key)
+    raise_ = tuple(condition for key, condition in present.items() if key not in kept)
+    return Changes(tuple(clear), raise_[: max(0, OPEN_MAX - len(kept))])
 
 
 # Codes that only a person clears.
-LATCHED = frozenset({"TRIAL.ROLLED_BACK", "BLOB.DAMAGED", "AGENT.REPAIRED", "BINDINGS.EDITED"})
+LATCHED = frozenset({"TRIAL.ROLLED_BACK", "BLOB.DAMAGED", "BINDINGS.EDITED"})
 
 
 def rolled_back(bundle: str, version: str, reason: str, text: str) -> Condition:
@@ -99,19 +95,6 @@ def rolled_back(bundle: str, version: str, reason: str, text: str) -> Condition:
         message=f"{bundle} {version} went back: {reason}. {text}".strip(),
         advice="Read the deployment's history; deploy again once the cause is known.",
         latched=True,
-    )
-
-
-def _raise(condition: Condition, id_: int, now_us: int, shelve: bool) -> Alert:
-    return Alert(
-        id=id_,
-        code=condition.code,
-        priority=condition.priority,
-        state=AlertState.SHELVED if shelve and condition.code != "OUT_OF_SERVICE.OVERDUE" else AlertState.RAISED,
-        subject=condition.subject,
-        message=condition.message,
-        advice=condition.advice,
-        raised_us=now_us,
     )
 
 

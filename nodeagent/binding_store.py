@@ -39,7 +39,7 @@ class BindingStore:
 
     async def load(self) -> None:
         """Reads the newest revision and the secrets. Raises NotWritable in SAFE, BindingError for a broken file."""
-        self._secrets = await asyncio.to_thread(self._read_secrets)
+        await self.load_secrets()
         row = await self._database.read(revisions.current)
         if row is not None:
             self.revision, self.values = row.revision, bindings.put_back(json.loads(row.content), self._secrets)
@@ -52,12 +52,12 @@ class BindingStore:
         found = await asyncio.to_thread(self._read_file)
         if found is None:
             return []
-        changed = bindings.diff(self.values, found)
-        if not changed:
-            return []
+        new = bindings.merge(self.values, found, [name for name in self.values if name not in found])
+        changed = bindings.diff(self.values, new)
         if held := sorted(set(changed) & set(in_use)):
             return held
-        await self.set(stamp, base_revision=self.revision, new=found)
+        if changed:
+            await self.set(stamp, base_revision=self.revision, new=new)
         return []
 
     async def set(
@@ -91,12 +91,26 @@ class BindingStore:
         await self.write_file()
         return row.revision
 
+    def without_secrets(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Values as they may be stored openly: `put_back` is the reverse. Their secrets are known already."""
+        stored, _ = bindings.take_out(values, lambda: "", self._secrets)
+        return stored
+
+    def with_secrets(self, stored: Mapping[str, Any]) -> dict[str, Any]:
+        """The reverse of `without_secrets`. Raises BindingError where a secret is gone."""
+        values: dict[str, Any] = bindings.put_back(dict(stored), self._secrets)
+        return values
+
+    async def load_secrets(self) -> None:
+        """Reads the secrets alone: what SAFE can do without a database."""
+        self._secrets = await asyncio.to_thread(self._read_secrets)
+
     async def write_file(self) -> None:
-        """Makes bindings.toml say what is current."""
+        """Makes bindings.toml say what is current, `***` for each secret."""
         head = (
             f"# Revision {self.revision}. Written by the agent; change it with: outstation node bind NODE name=value\n"
         )
-        text = head + bindings.to_toml(self.values)
+        text = head + bindings.to_toml(bindings.hide(self.values))
         await asyncio.to_thread(durable.write_file, self._file, text.encode())
 
     async def at(self, revision: int) -> dict[str, Any]:

@@ -101,6 +101,18 @@ class NodeDatabase:
 
         return await self._run(call)
 
+    async def release_ballast(self) -> bool:
+        """Gives the ballast up and opens the database anew. False: there was none, or it did not help."""
+
+        def call() -> bool:
+            try:
+                released = self.ballast.release()
+            except errors.StoreError:
+                return False
+            return released and self._open() is Condition.WRITABLE
+
+        return await self._run(call)
+
     async def close(self) -> None:
         """Closes the connection; every change that returned is durable already."""
         await self._run(self._close)

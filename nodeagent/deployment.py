@@ -81,7 +81,6 @@ TABLE: dict[tuple[DeploymentState, Event], Transition] = {
     (_S.STAGED,       _E.DAMAGED):            Transition(_S.RECEIVING),
     (_S.STAGED,       _E.REFUSED):            Transition(_S.REFUSED),
     (_S.STAGED,       _E.WITHDRAWN):          Transition(_S.REFUSED),
-    (_S.PREFLIGHT_OK, _E.PREFLIGHT_PASSED):   Transition(_S.PREFLIGHT_OK),
     (_S.PREFLIGHT_OK, _E.CANDIDATE_LOST):     Transition(_S.STAGED),
     (_S.PREFLIGHT_OK, _E.DAMAGED):            Transition(_S.RECEIVING,   None,            (_A.DISCARD,)),
     (_S.PREFLIGHT_OK, _E.REFUSED):            Transition(_S.REFUSED,     None,            (_A.DISCARD,)),

@@ -83,7 +83,7 @@ def _runtime(facts: Mapping[str, Any], node: NodeFacts) -> PassportItem:
 
 def _operators(facts: Mapping[str, Any]) -> PassportItem:
     operators = [str(operator) for operator in facts.get("operators") or ()]
-    foreign = sorted({op for op in operators if op.rpartition(":")[0].rpartition("/")[0] not in DOMAINS and ":" in op})
+    foreign = sorted({op for op in operators if op.rpartition("::")[0] not in DOMAINS})
     if foreign:
         return PassportItem(name="operators", verdict="unknown", text=f"custom operators: {', '.join(foreign[:5])}")
     return PassportItem(name="operators", verdict="yes" if operators else "unknown", text=f"{len(operators)} operators")

@@ -1,0 +1,52 @@
+"""What everything about deployments works with, wired once by the supervisor."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+from nodeagent.activations import Activations
+from nodeagent.binding_store import BindingStore
+from nodeagent.clock import Clock
+from nodeagent.database import NodeDatabase
+from nodeagent.logs import Level
+from nodeagent.rows import Rows
+from nodeagent.runtime import Runtimes
+from nodeagent.settings import Settings
+from nodeagent.staging import Staging
+from nodeagent.standing import Standing
+from nodeagent.switcher import Switcher
+from store.node.deployments import Kind
+from store.node.revisions import Revision
+
+AGENT = "agent"
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """The parts of one node."""
+
+    state: Path
+    settings: Settings
+    clock: Clock
+    database: NodeDatabase
+    rows: Rows
+    staging: Staging
+    switcher: Switcher
+    runtimes: Runtimes
+    activations: Activations
+    bindings: BindingStore
+    standing: Standing
+    log: Callable[[Level, str, str], object]
+
+
+@dataclasses.dataclass(frozen=True)
+class Known:
+    """A deployment of a revision that the node has: `kind` says why, `binding_revision` under which bindings."""
+
+    id: str
+    kind: Kind
+    revision: Revision
+    binding_revision: int
+    window_us: int
