@@ -1,0 +1,235 @@
+"""One bundle to one node, as the command line and the app both do it: every step asks, none infers.
+
+passport -> lease -> stage -> upload what is missing -> preflight -> activate; later confirm, by a new login.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+
+from console.client import AgentClient
+from console.lease import HeldLease, held_lease
+from console.link.errors import LinkError
+from console.upload import Meter, upload
+from console.wire import AgentError
+from nodeagent.protocol import Deployment, DeploymentState, Passport
+from store.archive import Archive
+from store.bundle import blobs_named
+
+ASKS_MAX = 5
+PAUSE_S = 1.0
+BOTTOM = {DeploymentState.REFUSED, DeploymentState.ROLLED_BACK}
+
+
+class Reach(Protocol):
+    """How nodes are spoken to; a LiveFleet is one."""
+
+    def client(self, name: str) -> AgentClient: ...
+    def bulk_client(self, name: str) -> AbstractAsyncContextManager[AgentClient]: ...
+    def fresh_client(self, name: str) -> AbstractAsyncContextManager[AgentClient]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a deployment is. `rate` in bytes a second; None: not known."""
+
+    step: str
+    node: str
+    done_bytes: int = 0
+    total_bytes: int = 0
+    rate: float | None = None
+    eta_s: float | None = None
+    text: str = ""
+
+
+OnProgress = Callable[[Progress], None]
+
+
+class DeployFailed(Exception):
+    """The node said no, truthfully and finally. `passport` or `deployment` holds its reasons."""
+
+    def __init__(
+        self,
+        node: str,
+        step: str,
+        message: str,
+        hint: str = "",
+        *,
+        passport: Passport | None = None,
+        deployment: Deployment | None = None,
+    ) -> None:
+        super().__init__(f"{node}: {step}: {message}")
+        self.node, self.step, self.message, self.hint = node, step, message, hint
+        self.passport, self.deployment = passport, deployment
+
+
+async def check_passport(client: AgentClient, archive: Archive) -> Passport:
+    """Whether the bundle fits the node, before any byte moves. Raises AgentError, LinkError."""
+    facts = msgspec.to_builtins(archive.facts())
+    return await client.passport(facts, blobs_named(archive.manifest))
+
+
+async def deploy(
+    fleet: Reach,
+    node: str,
+    archive: Archive,
+    *,
+    window_s: float,
+    operator: str,
+    on_progress: OnProgress,
+    deployment: str = "",
+    allow_gap: bool = False,
+) -> Deployment:
+    """Brings a bundle up to its trial and returns the deployment, in TRIAL. The same `deployment` id goes on with it.
+
+    Raises DeployFailed, AgentError, LinkError; what the node holds by then stays, and the next try goes on there.
+    """
+    client, id_ = fleet.client(node), deployment or uuid.uuid4().hex
+    if archive.signature_bytes is None:
+        raise DeployFailed(node, "sign", "the bundle is not signed", "sign it with `outstation bundle sign`")
+    on_progress(Progress("passport", node))
+    passport = await check_passport(client, archive)
+    if not passport.fits:
+        reasons = "; ".join(f"{item.name}: {item.text}" for item in passport.items if item.verdict == "no")
+        fixes = "; ".join(item.fix for item in passport.items if item.verdict == "no" and item.fix)
+        raise DeployFailed(node, "passport", reasons or "the bundle does not fit", fixes, passport=passport)
+    on_progress(Progress("lease", node))
+    async with held_lease(client, operator) as lease:
+        on_progress(Progress("stage", node))
+        signature = archive.signature_bytes.decode("ascii")
+        found = await client.stage(
+            archive.manifest_bytes.decode(), signature, window_s=window_s, lease=lease.token, deployment=id_
+        )
+        if found.missing:
+            await _bring(fleet, node, archive, found.missing, lease, on_progress)
+        for verb, goal in (("preflight", DeploymentState.PREFLIGHT_OK), ("activate", DeploymentState.TRIAL)):
+            on_progress(Progress(verb, node))
+            found = await _advance(client, id_, verb, goal, lease, allow_gap=allow_gap)
+            _raise_if_ended(node, verb, found)
+        on_progress(Progress("trial", node, text=f"trial of {found.window_s:g} s"))
+        return found
+
+
+async def _bring(
+    fleet: Reach, node: str, archive: Archive, missing: list[str], lease: HeldLease, on_progress: OnProgress
+) -> None:
+    """Uploads the missing blobs, the small ones first, over a connection of their own."""
+    sizes = blobs_named(archive.manifest)
+    unknown = [digest for digest in missing if digest not in sizes]
+    if unknown:
+        raise DeployFailed(node, "upload", f"the node asks for {unknown[0]}, which the bundle does not name")
+    meter = Meter(sum(sizes[digest] for digest in missing))
+
+    async def told() -> None:
+        await lease.keep()
+        on_progress(Progress("upload", node, meter.done_bytes, meter.total_bytes, meter.rate, meter.eta_s))
+
+    async with fleet.bulk_client(node) as bulk:
+        for digest in sorted(missing, key=lambda digest: sizes[digest]):
+            with archive.open_blob(digest) as reader:
+                await upload(bulk, digest, reader, sizes[digest], meter=meter, on_piece=told)
+            await told()
+
+
+async def _advance(
+    client: AgentClient,
+    id_: str,
+    verb: str,
+    goal: DeploymentState,
+    lease: HeldLease,
+    *,
+    reason: str = "",
+    allow_gap: bool = False,
+) -> Deployment:
+    """Asks for one transition. An answer that was lost on the way is asked for, never assumed."""
+
+    async def once() -> Deployment:
+        return await client.advance(id_, verb, lease=await lease.keep(), reason=reason, allow_gap=allow_gap)
+
+    return await surely(once, lambda: client.deployment(id_), goal)
+
+
+async def surely(
+    act: Callable[[], Awaitable[Deployment]], ask: Callable[[], Awaitable[Deployment]], goal: DeploymentState
+) -> Deployment:
+    """`act`, and after a loss `ask` whether it happened before it is repeated. Raises the last LinkError."""
+    for left in reversed(range(ASKS_MAX)):
+        try:
+            return await act()
+        except LinkError:
+            if left == 0:
+                raise
+        await asyncio.sleep(PAUSE_S)
+        try:
+            now = await ask()
+        except LinkError:
+            continue
+        if now.state is goal or now.state in BOTTOM or now.state is DeploymentState.COMMITTED:
+            return now
+    raise AssertionError("the last pass returns or raises")
+
+
+def _raise_if_ended(node: str, verb: str, found: Deployment) -> None:
+    if found.state in BOTTOM:
+        error = found.error
+        message = error.message if error else f"the deployment is {found.state} {found.reason or ''}".strip()
+        raise DeployFailed(node, verb, message, error.hint if error else "", deployment=found)
+
+
+async def confirm(fleet: Reach, node: str, deployment: str, *, operator: str) -> Deployment:
+    """Makes a trial permanent, over a login made now: it proves that the node can still be reached.
+
+    Raises DeployFailed when the node went back already, AgentError, LinkError.
+    """
+    async with fleet.fresh_client(node) as client, held_lease(client, operator) as lease:
+        found = await _advance(client, deployment, "confirm", DeploymentState.COMMITTED, lease)
+    _raise_if_ended(node, "confirm", found)
+    return found
+
+
+async def rollback(fleet: Reach, node: str, deployment: str, *, operator: str, reason: str) -> Deployment:
+    """Ends a trial: the previous revision takes over again. Raises AgentError, LinkError."""
+    client = fleet.client(node)
+    async with held_lease(client, operator) as lease:
+        return await _advance(client, deployment, "rollback", DeploymentState.ROLLED_BACK, lease, reason=reason)
+
+
+async def revert(fleet: Reach, node: str, bundle: str, *, operator: str, window_s: float, reason: str) -> Deployment:
+    """Activates the bundle that was there before, with a trial of its own. Raises AgentError, LinkError."""
+    client = fleet.client(node)
+    async with held_lease(client, operator) as lease:
+        return await client.revert(bundle, lease=lease.token, window_s=window_s, reason=reason)
+
+
+async def extend(fleet: Reach, node: str, deployment: str, window_s: float, *, operator: str) -> Deployment:
+    """Gives a trial a new window from now. Raises AgentError, LinkError."""
+    client = fleet.client(node)
+    async with held_lease(client, operator) as lease:
+        return await client.extend(deployment, window_s, lease=lease.token)
+
+
+def running_trial(deployments: list[Deployment]) -> Deployment | None:
+    """The node's trial, of which there is at most one."""
+    return next((found for found in deployments if found.state is DeploymentState.TRIAL), None)
+
+
+__all__ = [
+    "AgentError",
+    "DeployFailed",
+    "Progress",
+    "Reach",
+    "check_passport",
+    "confirm",
+    "deploy",
+    "extend",
+    "revert",
+    "rollback",
+    "running_trial",
+]
