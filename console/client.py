@@ -279,7 +279,7 @@ class AgentClient:
     async def stage(
         self, manifest: str, signature: str, *, window_s: float, lease: int | None, deployment: str = ""
     ) -> Deployment:
-        """Announces a bundle; the answer lists the blobs that are missing. Idempotent by the id."""
+        """Announces a bundle by the digests of its manifest and signature; the answer lists missing blobs."""
         request = StageRequest(
             node_id=await self.identify(),
             lease=lease,

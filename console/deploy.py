@@ -6,11 +6,12 @@ passport -> lease -> stage -> upload what is missing -> preflight -> activate; l
 from __future__ import annotations
 
 import asyncio
+import io
 import uuid
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import msgspec
 
@@ -20,10 +21,13 @@ from console.link.errors import LinkError
 from console.upload import Meter, upload
 from console.wire import AgentError
 from nodeagent.protocol import Deployment, DeploymentState, Passport
+from store import bundle
 from store.archive import Archive
 from store.bundle import blobs_named
 
 ASKS_MAX = 5
+STAGES_MAX = 6
+SMALL_BYTES_MAX = 128 << 10
 PAUSE_S = 1.0
 BOTTOM = {DeploymentState.REFUSED, DeploymentState.ROLLED_BACK}
 
@@ -102,13 +106,7 @@ async def deploy(
         raise DeployFailed(node, "passport", reasons or "the bundle does not fit", fixes, passport=passport)
     on_progress(Progress("lease", node))
     async with held_lease(client, operator) as lease:
-        on_progress(Progress("stage", node))
-        signature = archive.signature_bytes.decode("ascii")
-        found = await client.stage(
-            archive.manifest_bytes.decode(), signature, window_s=window_s, lease=lease.token, deployment=id_
-        )
-        if found.missing:
-            await _bring(fleet, node, archive, found.missing, lease, on_progress)
+        found = await _bring(fleet, node, archive, id_, window_s, lease, on_progress)
         for verb, goal in (("preflight", DeploymentState.PREFLIGHT_OK), ("activate", DeploymentState.TRIAL)):
             on_progress(Progress(verb, node))
             found = await _advance(client, id_, verb, goal, lease, allow_gap=allow_gap)
@@ -118,23 +116,67 @@ async def deploy(
 
 
 async def _bring(
-    fleet: Reach, node: str, archive: Archive, missing: list[str], lease: HeldLease, on_progress: OnProgress
+    fleet: Reach,
+    node: str,
+    archive: Archive,
+    id_: str,
+    window_s: float,
+    lease: HeldLease,
+    on_progress: OnProgress,
+) -> Deployment:
+    """Stages and sends what the node asks for, until nothing is missing: all else only once it trusts the manifest."""
+    client, meter = fleet.client(node), Meter(0)
+    small = {bundle.digest_of(data): data for data in (archive.manifest_bytes, archive.signature_bytes or b"")}
+    manifest, signature = small
+    for _ in range(STAGES_MAX):
+        on_progress(Progress("stage", node))
+        token = await lease.keep()
+        found = await client.stage(manifest, signature, window_s=window_s, lease=token, deployment=id_)
+        _raise_if_ended(node, "stage", found)
+        if not found.missing:
+            return found
+        await _send(fleet, node, Contents(archive, small), found.missing, meter, lease, on_progress)
+    raise DeployFailed(node, "stage", f"the node still asks for blobs after {STAGES_MAX} rounds", deployment=found)
+
+
+class Contents:
+    """Every blob that a node may ask for: those of the archive, its manifest and its signature."""
+
+    def __init__(self, archive: Archive, small: dict[str, bytes]) -> None:
+        self._archive, self._small = archive, small
+        self.sizes = blobs_named(archive.manifest) | {digest: len(data) for digest, data in small.items()}
+
+    def open(self, digest: str) -> BinaryIO:
+        """A reader with seek."""
+        data = self._small.get(digest)
+        return self._archive.open_blob(digest) if data is None else io.BytesIO(data)
+
+
+async def _send(
+    fleet: Reach,
+    node: str,
+    contents: Contents,
+    missing: list[str],
+    meter: Meter,
+    lease: HeldLease,
+    on_progress: OnProgress,
 ) -> None:
-    """Uploads the missing blobs, the small ones first, over a connection of their own."""
-    sizes = blobs_named(archive.manifest)
-    unknown = [digest for digest in missing if digest not in sizes]
+    """Uploads blobs, the small ones first; many bytes go over a connection of their own."""
+    unknown = [digest for digest in missing if digest not in contents.sizes]
     if unknown:
         raise DeployFailed(node, "upload", f"the node asks for {unknown[0]}, which the bundle does not name")
-    meter = Meter(sum(sizes[digest] for digest in missing))
+    needed_bytes = sum(contents.sizes[digest] for digest in missing)
+    meter.total_bytes += needed_bytes
 
     async def told() -> None:
         await lease.keep()
         on_progress(Progress("upload", node, meter.done_bytes, meter.total_bytes, meter.rate, meter.eta_s))
 
-    async with fleet.bulk_client(node) as bulk:
-        for digest in sorted(missing, key=lambda digest: sizes[digest]):
-            with archive.open_blob(digest) as reader:
-                await upload(bulk, digest, reader, sizes[digest], meter=meter, on_piece=told)
+    live = nullcontext(fleet.client(node))
+    async with live if needed_bytes <= SMALL_BYTES_MAX else fleet.bulk_client(node) as client:
+        for digest in sorted(missing, key=lambda digest: contents.sizes[digest]):
+            with contents.open(digest) as reader:
+                await upload(client, digest, reader, contents.sizes[digest], meter=meter, on_piece=told)
             await told()
 
 
@@ -201,11 +243,11 @@ async def rollback(fleet: Reach, node: str, deployment: str, *, operator: str, r
         return await _advance(client, deployment, "rollback", DeploymentState.ROLLED_BACK, lease, reason=reason)
 
 
-async def revert(fleet: Reach, node: str, bundle: str, *, operator: str, window_s: float, reason: str) -> Deployment:
+async def revert(fleet: Reach, node: str, name: str, *, operator: str, window_s: float, reason: str) -> Deployment:
     """Activates the bundle that was there before, with a trial of its own. Raises AgentError, LinkError."""
     client = fleet.client(node)
     async with held_lease(client, operator) as lease:
-        return await client.revert(bundle, lease=lease.token, window_s=window_s, reason=reason)
+        return await client.revert(name, lease=lease.token, window_s=window_s, reason=reason)
 
 
 async def extend(fleet: Reach, node: str, deployment: str, window_s: float, *, operator: str) -> Deployment:
