@@ -1,0 +1,116 @@
+"""One connection to an MQTT broker: the border to aiomqtt, whose client raises for good once it lost its connection.
+
+Only a PUBACK proves delivery: a publish with QoS 0 to a frozen broker returns at once, as if all were well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import ssl
+from typing import Final, NamedTuple
+from urllib.parse import urlsplit
+
+import aiomqtt
+
+PORT: Final = 1883
+TLS_PORT: Final = 8883
+_LOGGER: Final = logging.getLogger("outstation.mqtt")
+
+
+class BrokerLost(Exception):
+    """The connection is gone or was never there; make a new Broker."""
+
+
+class BrokerRefused(Exception):
+    """This message will never be taken: a topic or payload that MQTT does not carry."""
+
+
+class Endpoint(NamedTuple):
+    """Where a broker is and how to speak to it."""
+
+    host: str
+    port: int
+    tls: bool
+
+
+def endpoint(url: str) -> Endpoint:
+    """mqtt://HOST[:PORT] or mqtts://HOST[:PORT]. Raises ValueError."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or parts.path not in ("", "/") or parts.username:
+        raise ValueError(f"{url!r} is not an address like mqtt://10.0.0.9:1883 or mqtts://broker:8883")
+    tls = parts.scheme == "mqtts"
+    return Endpoint(parts.hostname, parts.port or (TLS_PORT if tls else PORT), tls)
+
+
+class Login(NamedTuple):
+    """Who connects: one client id at a time a broker, since two of the same id put each other out."""
+
+    client_id: str
+    username: str | None = None
+    password: str | None = None
+    ca_file: str | None = None
+
+
+class Broker:
+    """An open connection. `open`, `publish`, `lost`, `close`."""
+
+    def __init__(self, client: aiomqtt.Client) -> None:
+        self._client = client
+
+    @classmethod
+    async def open(
+        cls,
+        url: str,
+        login: Login,
+        *,
+        will: tuple[str, bytes] | None,
+        keepalive_s: int,
+        timeout_s: float,
+        in_flight_max: int,
+    ) -> Broker:
+        """Connects; `will` is a retained message that the broker publishes when we vanish. Raises BrokerLost."""
+        where = endpoint(url)
+        client = aiomqtt.Client(
+            where.host,
+            where.port,
+            identifier=login.client_id,
+            username=login.username,
+            password=login.password,
+            will=aiomqtt.Will(will[0], will[1], qos=1, retain=True) if will else None,
+            keepalive=keepalive_s,
+            timeout=timeout_s,
+            max_inflight_messages=in_flight_max,
+            tls_context=ssl.create_default_context(cafile=login.ca_file) if where.tls else None,
+            logger=_LOGGER,
+        )
+        client.pending_calls_threshold = in_flight_max + 2
+        try:
+            await asyncio.wait_for(client.__aenter__(), timeout_s + 6.0)
+        except (aiomqtt.MqttError, OSError, TimeoutError) as error:
+            raise BrokerLost(f"{where.host}:{where.port}: {error or 'timeout'}") from error
+        return cls(client)
+
+    async def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool = False) -> None:
+        """With QoS 1: returns when the broker has acknowledged. Raises BrokerLost or BrokerRefused."""
+        try:
+            await self._client.publish(topic, payload, qos=qos, retain=retain)
+        except ValueError as error:
+            raise BrokerRefused(str(error)) from error
+        except (aiomqtt.MqttError, OSError) as error:
+            raise BrokerLost(f"not acknowledged: {error}") from error
+
+    async def lost(self) -> str:
+        """Waits until the connection is gone; why."""
+        try:
+            async for _ in self._client.messages:
+                pass
+        except aiomqtt.MqttError as error:
+            return str(error)
+        return "disconnected"
+
+    async def close(self, timeout_s: float = 1.0) -> None:
+        """Says goodbye, for at most `timeout_s`, so that the will is not published."""
+        with contextlib.suppress(aiomqtt.MqttError, OSError, TimeoutError):
+            await asyncio.wait_for(self._client.__aexit__(None, None, None), timeout_s)
