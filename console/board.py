@@ -145,9 +145,9 @@ def unknown_reason(view: NodeView, now_s: float) -> str:
     age_s = view.age_s(now_s)
     since = f"unknown since {clock(view.link_since_wall_s)}" if view.link_since_wall_s else "unknown"
     if view.link in (LinkState.UP, LinkState.STALE):
-        return f"{since}: no telemetry" if age_s is not None else "up, no telemetry yet"
+        return f"{since}, no telemetry" if age_s is not None else "up, no telemetry yet"
     why = f"{view.link.value}: {view.link_error}" if view.link_error else view.link.value
-    return f"{since}: {why}"
+    return f"{since}, {why}"
 
 
 def _alerts_of(view: NodeView) -> list[BoardAlert]:

@@ -82,7 +82,12 @@ def strip(spans: Sequence[Span], cells: int, look: Look, ground: Style | None = 
         if length > left:
             text, length = pad(text, left), left
         if length:
-            segments.append(Segment(text, look.style(role) if ground is None else look.on(back, role)))
+            style = look.style(role) if ground is None else look.on(back, role)
+            bare = text.lstrip(" ")
+            if bare and bare is not text:
+                # Apart, because pictures (SVG) lose the spaces that a piece of text begins with.
+                segments.append(Segment(text[: len(text) - len(bare)], style))
+            segments.append(Segment(bare or text, style))
         left -= length
     if left > 0:
         segments.append(Segment(" " * left, back))

@@ -16,8 +16,6 @@ MESSAGE_LINES_MAX = 4
 class KeyRow(Drawing):
     """Keys as `d deploy`; as many as fit, and the last one always: it tells how to find the others."""
 
-    DEFAULT_CSS = "KeyRow { dock: bottom; }"
-
     def __init__(self, look: Look | None = None, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(look, id=id)
         self.keys: tuple[tuple[str, str], ...] = ()

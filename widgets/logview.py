@@ -46,7 +46,7 @@ class LogView(Drawing, can_focus=True):
         Binding("down,j", "scroll_lines(1)", show=False),
         Binding("pageup", "scroll_page(-1)", show=False),
         Binding("pagedown", "scroll_page(1)", show=False),
-        Binding("home,g", "scroll_home", show=False),
+        Binding("home,g", "first", show=False),
         Binding("end,G", "follow", show=False),
         Binding("left", "shift(-1)", show=False),
         Binding("right", "shift(1)", show=False),
@@ -142,7 +142,7 @@ class LogView(Drawing, can_focus=True):
     def action_scroll_page(self, pages: int) -> None:
         self._move(self.top + pages * max(1, self.size.height - 1))
 
-    def action_scroll_home(self) -> None:
+    def action_first(self) -> None:
         self._move(0)
 
     def action_follow(self) -> None:

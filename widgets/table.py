@@ -102,8 +102,8 @@ class Table(Listing):
             title = column.title
             if chosen:
                 title = f"{arrow}{title}" if column.right else f"{title}{arrow}"
-            out.append((pad(title, cells, right=column.right) + " ", "strong" if chosen else "base"))
-        return out
+            out += [(pad(title, cells, right=column.right), "strong" if chosen else "base"), (" ", "base")]
+        return out[:-1]
 
     def item(self, key: str, width: int) -> Sequence[Span]:
         row = self.row(key)
@@ -117,7 +117,7 @@ class Table(Listing):
             text, role = row.cells.get(column.name, ("", "base"))
             out.append((pad(text, cells, right=column.right), role))
             out.append((" ", "base"))
-        return out
+        return out[:-1]
 
     def _group(self, row: Row, width: int) -> Sequence[Span]:
         text, role = row.cells.get("group", ("", "strong"))

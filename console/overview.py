@@ -1,0 +1,174 @@
+"""The overview of a node as lines: what is wrong, what runs, how it does, what changed in the last day. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from console import figures
+from console.board import Board, NodeState
+from console.charts import METRICS, points_of
+from console.query import disk_percent
+from console.view import Condition
+from nodeagent.protocol import BundleTelemetry, Deployment, Trend
+from widgets.cells import cut, pad, wrap
+from widgets.look import Look, Role, Span, Spans
+from widgets.status import ALARM, OK, UNKNOWN, WARN, State, glyph
+from widgets.trend import chart, meter
+
+DAY_US: Final = 86_400 * 1_000_000
+CHART_LINES: Final = 3
+LABEL_CELLS: Final = 10
+_CONDITIONS: Final[dict[Condition, State]] = {
+    Condition.ALARM: ALARM,
+    Condition.WARN: WARN,
+    Condition.UNKNOWN: UNKNOWN,
+    Condition.OK: OK,
+}
+
+
+def overview(
+    state: NodeState,
+    board: Board,
+    trends: dict[str, Trend],
+    deployments: Sequence[Deployment] | None,
+    width: int,
+    look: Look,
+) -> list[Spans]:
+    """The page of one node at a width."""
+    lines = _trouble(state, board, width, look)
+    if not state.known:
+        lines += _not_known(state, width)
+        return [*lines, (), *_changes(state, board, deployments, width)]
+    for bundle in state.bundles:
+        lines += [*_bundle(bundle, state, trends.get(bundle.bundle), width, look), ()]
+    if not state.bundles:
+        lines += [((" nothing installed", "strong"), ("   d deploys a bundle", "dim")), ()]
+    lines += [*_host(state, width, look), ()]
+    return lines + _changes(state, board, deployments, width)
+
+
+def _label(text: str) -> Span:
+    return (f" {text}".ljust(LABEL_CELLS), "dim")
+
+
+def _trouble(state: NodeState, board: Board, width: int, look: Look) -> list[Spans]:
+    lines: list[Spans] = []
+    role: Role = _CONDITIONS.get(state.condition, OK).role
+    if state.condition is Condition.MAINTENANCE:
+        lines.append(((f" {state.reason}", "maintenance"),))
+    for alert in board.alerts:
+        if alert.node == state.view.name and alert.active:
+            sign = ALARM if alert.urgent else WARN
+            by = f", acknowledged by {alert.acknowledged_by}" if alert.acknowledged_by else ""
+            lines.append(((" ", "base"), (f"{glyph(sign, look)} {alert.subject}", sign.role),
+                          (f" {cut(alert.message, width - len(alert.subject) - 6)}", "strong")))  # fmt: skip
+            note = f"since {figures.clock(alert.since_s)}{by}. Do: {alert.advice}"
+            lines += [((f"   {line}", "base"),) for line in wrap(note, width - 4)]
+    if not lines and state.reason:
+        lines = [((f" {line}", role),) for line in wrap(state.reason, width - 2)]
+    return [*lines, ()] if lines else []
+
+
+def _not_known(state: NodeState, width: int) -> list[Spans]:
+    view = state.view
+    address = view.address
+    way = " via ".join([f"{address.user or ''}@{address.host}:{address.port}".lstrip("@"), *reversed(address.jumps)])
+    lines: list[Spans] = [(_label("link"), (view.link.value, "strong"), (f"  {view.link_error}", "base"))]
+    lines.append((_label("address"), (cut(way, width - LABEL_CELLS), "base")))
+    if view.link_hint:
+        lines += [(_label("do" if i == 0 else ""), (line, "base")) for i, line in
+                  enumerate(wrap(view.link_hint, width - LABEL_CELLS - 1))]  # fmt: skip
+    lines.append((_label(""), ("nothing that was known before is shown: it may no longer be true", "dim")))
+    return lines
+
+
+def _bundle(bundle: BundleTelemetry, state: NodeState, trend: Trend | None, width: int, look: Look) -> list[Spans]:
+    value: Role = "dim" if state.stale else "base"
+    head: list[Span] = [
+        (f" {bundle.bundle} {bundle.version} r{bundle.revision}", "title"),
+        (f"  {bundle.state}", value),
+    ]
+    if bundle.trial is not None:
+        left = figures.countdown(bundle.trial.seconds_left)
+        back = f"r{bundle.trial.previous_revision}" if bundle.trial.previous_revision else "nothing"
+        head += [(f"  trial {left}", "strong"), (f"  then back to {back}   t watches it", "dim")]
+    else:
+        head.append((f"  {bundle.digest[:19]}", "dim"))
+    lines = [tuple(head), *_charts(bundle, state, trend, width, look)]
+    share = bundle.quality_good_share
+    good = figures.UNKNOWN if share is None else f"{100 * share:.1f} %"
+    facts = (
+        f"rejects {figures.rate(bundle.rejects_per_s)}/s   errors {bundle.errors_total}   good {good}"
+        f"   drift {bundle.drift}"
+    )
+    queue = (
+        f"{bundle.queue:,} of {bundle.queue_max:,} queued   lost {bundle.records_lost_total}"
+        f"   restarts {bundle.restarts_total}   memory {figures.size(bundle.memory_bytes)}"
+    )
+    lines += [(_label("quality"), (cut(facts, width - LABEL_CELLS), value)),
+              (_label("records"), (cut(queue, width - LABEL_CELLS), value))]  # fmt: skip
+    if bundle.last is not None:
+        last = bundle.last
+        said = f"{figures.moment(last.wall_us, state.view.clock_offset_s)}  score {figures.number(last.score)}"
+        lines.append(
+            (_label("last"), (cut(f"{said}  {last.label}  {last.decision}  {last.reason}", width - 10), value))
+        )
+    return lines
+
+
+def _charts(bundle: BundleTelemetry, state: NodeState, trend: Trend | None, width: int, look: Look) -> list[Spans]:
+    """Throughput and latency side by side: of the node's rollups, or of what this console saw."""
+    half = (width - 3) // 2
+    rates = [v for _, v in points_of(trend, METRICS[0])] if trend else list(state.view.rate_trend)
+    p95s = [v for _, v in points_of(trend, METRICS[1])] if trend else []
+    left = chart(rates, half - 1, CHART_LINES, look)
+    right = chart(p95s, half - 1, CHART_LINES, look) if p95s else [""] * CHART_LINES
+    value: Role = "dim" if state.stale else "strong"
+    lines: list[Spans] = [
+        ((pad(" inferences/s ", 14), "dim"), (pad(figures.rate(bundle.inferences_per_s), half - 14), value),
+         ("  p95 ms ", "dim"), (figures.number(bundle.latency_ms_p95), value)),
+    ]  # fmt: skip
+    lines += [((f" {pad(a, half - 1)}  {pad(b, half - 1)}", "base"),) for a, b in zip(left, right, strict=True)]
+    return lines
+
+
+def _host(state: NodeState, width: int, look: Look) -> list[Spans]:
+    view, telemetry = state.view, state.view.telemetry
+    assert telemetry is not None
+    host = telemetry.host
+    role: Role = "dim" if state.stale else "base"
+    bar = 8 if width < 100 else 14
+    memory = figures.share(host.memory_bytes_used, host.memory_bytes_total)
+    spans: list[Span] = [_label("host")]
+    for name, percent in (("cpu", host.cpu_percent), ("memory", memory), ("disk", disk_percent(state))):
+        share = None if percent is None else percent / 100
+        spans += [(f"{name} {figures.whole(percent):>3} % ", role), (meter(share, bar, look), "dim"), ("  ", "base")]
+    days = "" if host.disk_days_left is None else f"{host.disk_days_left:.0f} days to full"
+    up = f"up {figures.age(host.uptime_s)}   agent {view.status.agent_version if view.status else figures.UNKNOWN}"
+    second = f"{figures.whole(host.temperature_c)} °C   {days}   {up}   clock {figures.offset(view.clock_offset_s)}"
+    way = " via ".join([f"{view.address.user}@{view.address.host}".lstrip("@"), *reversed(view.address.jumps)])
+    third = f"{figures.milliseconds(view.rtt_ms)} by {view.link_mode or 'ssh'}   {way}"
+    return [tuple(spans), (_label(""), (cut(second, width - LABEL_CELLS), role)),
+            (_label("link"), (cut(third, width - LABEL_CELLS), role))]  # fmt: skip
+
+
+def _changes(state: NodeState, board: Board, deployments: Sequence[Deployment] | None, width: int) -> list[Spans]:
+    lines: list[Spans] = [((" what changed in the last 24 h", "title"),)]
+    since_us = int(board.wall_s * 1e6) - DAY_US
+    found: list[tuple[int, str]] = []
+    for deployment in deployments or ():
+        if deployment.changed_us >= since_us:
+            word = deployment.state.value + (f" {deployment.reason.value}" if deployment.reason else "")
+            text = f"{deployment.bundle} {deployment.version} {word} by {deployment.actor or figures.UNKNOWN}"
+            found.append((deployment.changed_us, text))
+    for alert in board.alerts:
+        if alert.node == state.view.name and alert.id and alert.since_s * 1e6 >= since_us:
+            found.append((int(alert.since_s * 1e6), f"alert: {alert.message}"))
+    if state.view.link_since_wall_s * 1e6 >= since_us:
+        found.append((int(state.view.link_since_wall_s * 1e6), f"link {state.view.link.value}"))
+    for at_us, text in sorted(found, reverse=True):
+        lines.append(((f" {figures.day_and_time(at_us)}  ", "dim"), (cut(text, width - 16), "base")))
+    if deployments is None and state.known:
+        lines.append(((" deployments are being fetched", "dim"),))
+    return lines if len(lines) > 1 else [*lines, ((" nothing", "dim"),)]

@@ -1,0 +1,209 @@
+"""The tabs of a node: each draws one thing and knows what to fetch for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from console import figures
+from console.board import NodeState
+from nodeagent.protocol import Deployment, Record, SinkTelemetry, SourceTelemetry, StageTelemetry
+from widgets.look import Look, Role, Span
+from widgets.table import GROUP_MARK, Column, Row, Table
+
+_QUALITY = ("good", "uncertain", "bad")
+_QUALITY_ROLES: tuple[Role, ...] = ("dim", "warn", "alarm")
+
+STAGES = (
+    Column("name", "STAGE", 22, flex=1, width_max=34),
+    Column("state", "STATE", 10),
+    Column("total", "PASSED", 11, right=True),
+    Column("rate", "PER S", 8, fold=2, right=True),
+    Column("marked", "MARKED", 8, fold=1, right=True),
+    Column("last", "LAST VALUE", 16, fold=3, flex=3),
+)
+RECORDS = (
+    Column("at", "TIME", 8),
+    Column("score", "SCORE", 7, right=True),
+    Column("label", "LABEL", 14, flex=1, width_max=24),
+    Column("decision", "DECISION", 10, flex=1, width_max=16),
+    Column("quality", "QUALITY", 9),
+    Column("latency", "MS", 6, fold=1, right=True),
+    Column("revision", "REV", 5, fold=2, right=True),
+    Column("reason", "REASON", 14, fold=3, flex=2),
+    Column("key", "KEY", 16, fold=4, right=True),
+)
+DEPLOYMENTS = (
+    Column("at", "WHEN", 12),
+    Column("bundle", "BUNDLE", 16, flex=2, width_max=30),
+    Column("state", "STATE", 24, flex=1, width_max=34),
+    Column("revision", "REV", 10, fold=1),
+    Column("actor", "BY", 8, flex=1, width_max=16),
+    Column("gap", "GAP ms", 6, fold=2, right=True),
+    Column("reach", "REACHED", 8, fold=3),
+    Column("error", "WHY", 20, fold=4, flex=3),
+)
+
+
+class PipelinePane(Table):
+    """Each stage with its rate, what it marked, and the last value that left it."""
+
+    def __init__(self, look: Look) -> None:
+        super().__init__(STAGES, self._stage_row, look)
+        self._stages: dict[str, Row] = {}
+        self._before: dict[str, tuple[int, float, str]] = {}
+
+    def draw_state(self, state: NodeState, now_s: float) -> None:
+        """Shows the pipelines of a node."""
+        rows: dict[str, Row] = {}
+        for bundle in state.bundles:
+            rows[GROUP_MARK + bundle.bundle] = Row(
+                {"group": (f"{bundle.bundle} {bundle.version}", "strong"), "totals": (f"model {bundle.model}", "dim")}
+            )
+            prefix = bundle.bundle + "/"
+            for source in bundle.sources:
+                rows[f"{prefix}source/{source.id}"] = _source_row(source)
+            for i, stage in enumerate(bundle.stages):
+                key = f"{prefix}{i}/{stage.name}"
+                rows[key] = self._step_row(stage, key, now_s)
+            for sink in bundle.sinks:
+                rows[f"{prefix}sink/{sink.type}"] = _sink_row(sink)
+        note = "Nothing installed." if state.known else state.reason
+        self.empty = (note,)
+        changed = [key for key, row in rows.items() if self._stages.get(key) != row]
+        self._stages = rows
+        self.set_keys(list(rows))
+        self.touch(changed)
+
+    def _stage_row(self, key: str) -> Row:
+        return self._stages.get(key, Row({}))
+
+    def _step_row(self, stage: StageTelemetry, key: str, now_s: float) -> Row:
+        total, at_s, rate = self._before.get(key, (stage.frames_total, now_s, ""))
+        if now_s - at_s >= 1.0:
+            rate = figures.rate((stage.frames_total - total) / (now_s - at_s))
+        if now_s - at_s >= 1.0 or key not in self._before:
+            self._before[key] = (stage.frames_total, now_s, rate)
+        word = _QUALITY[stage.quality] if 0 <= stage.quality < 3 else figures.UNKNOWN
+        return Row(
+            {
+                "name": (f"  {stage.name}", "base"),
+                "state": (word, _QUALITY_ROLES[stage.quality] if 0 <= stage.quality < 3 else "unknown"),
+                "total": (f"{stage.frames_total:,}", "base"),
+                "rate": (rate or figures.NONE, "base"),
+                "marked": (f"{stage.marked_total:,}", "base"),
+                "last": (f"{stage.last} {stage.reason}".strip(), "base"),
+            }
+        )
+
+
+def _source_row(source: SourceTelemetry) -> Row:
+    up = source.state == "up"
+    bad = f"bad: {', '.join(source.bad_items)}" if source.bad_items else ""
+    age = f"{figures.age(source.age_s)} ago" if source.age_s is not None else "never"
+    return Row(
+        {
+            "name": (f"  source {source.id}", "strong"),
+            "state": (source.state, "dim" if up else "warn"),
+            "total": (f"{source.samples_total:,}", "base"),
+            "marked": (f"{source.drops_total:,}", "base"),
+            "last": (f"{source.type}  {age}  {source.reason} {bad}".strip(), "base"),
+        }
+    )
+
+
+def _sink_row(sink: SinkTelemetry) -> Row:
+    lost = f"lost {sink.dropped_total:,}" if sink.dropped_total else ""
+    waiting = f"{sink.waiting:,} of {sink.waiting_max:,} waiting"
+    return Row(
+        {
+            "name": (f"  sink {sink.type}", "strong"),
+            "state": (sink.state, "dim" if sink.state == "up" else "warn"),
+            "total": (f"{sink.delivered_total:,}", "base"),
+            "marked": (f"{sink.dropped_total:,}", "warn" if sink.dropped_total else "base"),
+            "last": (f"{waiting}  {lost} {sink.reason}".strip(), "base"),
+        }
+    )
+
+
+class RecordsPane(Table):
+    """The newest records, newest first."""
+
+    def __init__(self, look: Look) -> None:
+        super().__init__(RECORDS, self._record_row, look)
+        self.records: dict[str, Record] = {}
+        self.offset_s: float | None = None
+        self.older: int | None = None
+        self.empty = ("No records yet.",)
+
+    def add(self, records: Sequence[Record], older: int | None, offset_s: float | None, *, anew: bool) -> None:
+        """Shows a page: instead of what was there, or after it."""
+        if anew:
+            self.records = {}
+        self.records |= {str(record.key): record for record in records}
+        self.older, self.offset_s = older, offset_s
+        self.set_keys(list(self.records))
+        self.refresh()
+
+    @property
+    def record(self) -> Record | None:
+        """The record under the cursor."""
+        return self.records.get(self.key or "")
+
+    def labels(self) -> list[str]:
+        """The labels that occur here: those that a digit can give."""
+        return sorted({r.label for r in self.records.values() if r.label})[:9]
+
+    def _record_row(self, key: str) -> Row:
+        r = self.records[key]
+        bad = r.decision.casefold() in ("alarm", "reject", "fail", "bad")
+        cells: dict[str, Span] = {
+            "at": (figures.moment(r.wall_us, self.offset_s), "dim"),
+            "score": (figures.number(r.score) if r.score is not None else figures.NONE, "base"),
+            "label": (r.label, "strong" if bad else "base"),
+            "decision": (r.decision, "strong" if bad else "base"),
+            "quality": (_QUALITY[min(2, max(0, r.quality))], _QUALITY_ROLES[min(2, max(0, r.quality))]),
+            "latency": (figures.number(r.latency_us / 1e3), "base"),
+            "revision": (f"r{r.revision}", "dim"),
+            "reason": (r.reason, "dim"),
+            "key": (str(r.key), "dim"),
+        }
+        return Row(cells)
+
+
+class DeploymentsPane(Table):
+    """What was deployed here, newest first, and how it ended."""
+
+    def __init__(self, look: Look) -> None:
+        super().__init__(DEPLOYMENTS, self._deployment_row, look)
+        self.deployments: dict[str, Deployment] = {}
+        self.empty = ("No deployments yet.", "d deploys a bundle")
+
+    def show(self, deployments: Sequence[Deployment]) -> None:
+        """Shows these."""
+        self.deployments = {d.id: d for d in deployments}
+        self.set_keys(list(self.deployments))
+        self.refresh()
+
+    def _deployment_row(self, key: str) -> Row:
+        d = self.deployments[key]
+        role: Role = "base"
+        if d.state.value == "TRIAL":
+            role = "strong"
+        elif d.state.value in ("ROLLED_BACK", "REFUSED"):
+            role = "warn"
+        state = d.state.value.replace("_", " ") + (f" {d.reason.value}" if d.reason else "")
+        if d.state.value == "TRIAL" and d.seconds_left is not None:
+            state = f"trial {figures.countdown(d.seconds_left)}"
+        before = f"r{d.previous_revision}" if d.previous_revision else figures.NONE
+        return Row(
+            {
+                "at": (figures.day_and_time(d.created_us), "dim"),
+                "bundle": (f"{d.bundle} {d.version}", "base"),
+                "state": (state, role),
+                "revision": (f"{before}>r{d.revision}" if d.revision else figures.NONE, "base"),
+                "actor": (d.actor, "base"),
+                "gap": (figures.whole(d.switch_gap_ms) if d.switch_gap_ms is not None else figures.NONE, "base"),
+                "reach": (d.reachability or figures.NONE, "dim"),
+                "error": (f"{d.error.code}: {d.error.message}" if d.error else "", "base"),
+            }
+        )

@@ -1,0 +1,32 @@
+"""Which screen a place is. Screens are made when they are first gone to."""
+
+from __future__ import annotations
+
+from console.screens.page import Page
+from widgets.look import Look
+
+
+def page_for(place: tuple[str, str], look: Look) -> Page:
+    """The screen of a place (`screen`, `node`). Raises KeyError for a screen that does not exist."""
+    screen, node = place
+    if screen == "alerts":
+        from console.screens.alerts import AlertsPage
+
+        return AlertsPage(look)
+    if screen == "logs":
+        from console.screens.logs import LogsPage
+
+        return LogsPage(look, node)
+    if screen == "node":
+        from console.screens.node import NodePage
+
+        return NodePage(look, node)
+    if screen == "chart":
+        from console.screens.chart import ChartPage
+
+        return ChartPage(look, node)
+    if screen == "watch":
+        from console.screens.watch import WatchPage
+
+        return WatchPage(look, node)
+    raise KeyError(screen)

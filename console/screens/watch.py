@@ -1,0 +1,145 @@
+"""A deployment on one node as it goes: steps, trial with its countdown, figures against those before, the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import ClassVar
+
+from textual.binding import BindingType
+from textual.widget import Widget
+
+from console import figures
+from console.board import NodeState
+from console.messages import WorkChanged
+from console.operations import Step
+from console.screens.page import Page, bindings
+from console.work import Work
+from nodeagent.protocol import BundleTelemetry
+from widgets.cells import wrap
+from widgets.look import Look, Role, Spans
+from widgets.textview import TextView
+from widgets.titlerow import TitleRow
+from widgets.trend import meter
+
+_FIGURES: tuple[tuple[str, Callable[[BundleTelemetry], float | None]], ...] = (
+    ("inferences/s", lambda b: b.inferences_per_s),
+    ("p95 ms", lambda b: b.latency_ms_p95),
+    ("rejects/s", lambda b: b.rejects_per_s),
+    ("errors", lambda b: float(b.errors_total)),
+    ("good %", lambda b: None if b.quality_good_share is None else 100 * b.quality_good_share),
+    ("restarts", lambda b: float(b.restarts_total)),
+)
+
+
+class WatchPage(Page):
+    """Leaving it never stops the work."""
+
+    kind = "watch"
+    name_shown = "Deploy"
+    BINDINGS: ClassVar[list[BindingType]] = bindings("watch")
+
+    def __init__(self, look: Look, node: str) -> None:
+        super().__init__(look)
+        self.about = node
+        self.title_row = TitleRow(look)
+        self.text = TextView(look)
+
+    def body(self) -> Iterable[Widget]:
+        return (self.title_row, self.text)
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.text.focus()
+
+    def node(self) -> str | None:
+        return self.about
+
+    def on_work_changed(self, message: WorkChanged) -> None:
+        super().on_work_changed(message)
+        if message.work.node == self.about:
+            self.draw(None)
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self.draw, None)
+
+    def draw(self, changed: frozenset[str] | None) -> None:
+        super().draw(changed)
+        state = self.board.nodes.get(self.about)
+        work = self.seat.works.latest("deploy", self.about)
+        title = f"  {work.title}" if work else "  deployment"
+        self.title_row.set_values(((self.about, "strong"), (title, "base")))
+        width = max(20, self.size.width)
+        lines: list[Spans] = [()]
+        if work is not None:
+            lines += self._steps(work, width)
+        for kind in ("confirm", "rollback", "extend"):
+            other = self.seat.works.latest(kind, self.about)
+            if other is not None and (other.running or other.state == "failed"):
+                lines.append(((f" {other.title} {other.state}", "strong"), (f"  {other.error or ''}", "base")))
+        if state is None or not state.known:
+            reason = state.reason if state else "not in the fleet"
+            lines += [(), ((f" {reason}", "unknown"),), ((" The node keeps its own time: unconfirmed, it goes back "
+                       "by itself.", "base"),)]  # fmt: skip
+        else:
+            lines += self._trial(state, width)
+        self.text.set_lines(lines)
+
+    def _steps(self, work: Work, width: int) -> list[Spans]:
+        lines: list[Spans] = []
+        for step in work.steps:
+            running = work.running and step is work.steps[-1]
+            lines.append(((f" {step.step:<11}", "strong" if running else "base"), *_progress(step, width, self.look)))
+        if work.error is not None:
+            lines += [((f" {line}", "alarm" if i == 0 else "base"),) for i, line in
+                      enumerate(wrap(f"failed: {work.error}", width - 2))]  # fmt: skip
+        elif work.state == "cancelled":
+            lines.append(((" cancelled; the node keeps what it has", "warn"),))
+        return [*lines, ()] if lines else []
+
+    def _trial(self, state: NodeState, width: int) -> list[Spans]:
+        bundle = next((b for b in state.bundles if b.trial is not None), None)
+        if bundle is None or bundle.trial is None:
+            running = ", ".join(f"{b.bundle} {b.version} r{b.revision}" for b in state.bundles) or "nothing"
+            return [((" nothing is on trial.  active: ", "base"), (running, "strong"))]
+        trial = bundle.trial
+        age_s = state.view.age_s(self.board.now_s) or 0.0
+        left_s = max(0.0, trial.seconds_left - (age_s if state.stale else 0.0))
+        bar = meter(left_s / trial.window_s if trial.window_s else 0.0, max(10, width - 50), self.look)
+        back = f"r{trial.previous_revision}" if trial.previous_revision else "no bundle"
+        lines: list[Spans] = [
+            ((f" TRIAL {figures.countdown(left_s)}", "strong"), (f" of {figures.countdown(trial.window_s)}  ", "base"),
+             (bar, "dim")),
+            ((f" {bundle.bundle} {bundle.version} r{bundle.revision}", "title"),
+             (f"  then back to {back} by itself; also when a guard trips or the node reboots", "base")),
+            (),
+        ]  # fmt: skip
+        return [*lines, *self._figures(bundle, width), (), *_keys()]
+
+    def _figures(self, bundle: BundleTelemetry, width: int) -> list[Spans]:
+        before = self.seat.changes.before.get(self.about)
+        if before is not None and before.bundle != bundle.bundle:
+            before = None
+        lines: list[Spans] = [((f" {'':<14}{'now':>10}{'before':>10}", "dim"),)]
+        for name, value in _FIGURES:
+            now, then = value(bundle), value(before) if before else None
+            worse: Role = "base"
+            lines.append(((f" {name:<14}", "base"), (f"{figures.number(now):>10}", "strong"),
+                          (f"{figures.number(then) if before else figures.NONE:>10}", worse)))  # fmt: skip
+        lines.append(((f" {'drift':<14}{bundle.drift:>10}", "base"),))
+        return lines
+
+
+def _progress(step: Step, width: int, look: Look) -> Spans:
+    if not step.total_bytes:
+        return ((step.text, "base"),)
+    bar = meter(step.done_bytes / step.total_bytes, max(8, min(30, width - 58)), look)
+    figures_of = f"  {figures.size(step.done_bytes)} of {figures.size(step.total_bytes)}"
+    rate = f"  {figures.size(step.rate)}/s" if step.rate else ""
+    left = f"  {figures.countdown(step.eta_s)} left" if step.eta_s and step.done_bytes < step.total_bytes else ""
+    return ((bar, "dim"), (f"{figures_of}{rate}{left}", "base"))
+
+
+def _keys() -> list[Spans]:
+    keys = (("C", "confirm: keep it for good"), ("r", "roll back now"), ("e", "the whole window again"),
+            ("esc", "leave; the node goes on by itself"))  # fmt: skip
+    return [((f" {key:<4}", "key"), (f" {text}", "base")) for key, text in keys]

@@ -1,0 +1,489 @@
+"""The app: the operator's seat. It holds the board, the mode, the work and the way about; screens draw."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+from textual.app import SuspendNotSupported
+from textual.binding import BindingType
+from textual.screen import Screen
+from textual.timer import Timer
+
+from console import clipboard, figures
+from console.board import Board, BoardAlert, survey
+from console.driver import ConsoleDriver, ThinApp, leave_at_once
+from console.messages import BoardChanged, Said, WorkChanged
+from console.operations import OnStep, OperationFailed, Operations, Step
+from console.output import ControlFilter
+from console.screens.changes import Changes
+from console.screens.fleet import FleetPage
+from console.screens.page import Page
+from console.terminal import LINKS, LinkName, Terminal, is_gone
+from console.theme import default_name, look_for, textual_theme
+from console.times import Clock
+from console.view import Condition, Fleet
+from console.work import Action, Work, Works
+from widgets.alertrow import AlertValues
+from widgets.header import HeaderValues
+from widgets.look import LOOKS, Role
+
+OPERATE_IDLE_S: Final = 15 * 60.0
+WATCH_S: Final = 2.0
+STEP_SHOWN_S: Final = 0.25
+PLACES_MAX: Final = 50
+EXIT_TERMINATED: Final = 143
+EXIT_HUNG_UP: Final = 129
+
+Place = tuple[str, str]
+Background = Callable[[], Awaitable[None]]
+
+
+class Seat(ThinApp, inherit_bindings=False):
+    """`outstation`. Everything slow is work that goes on by itself; a key is answered at once."""
+
+    BINDINGS: ClassVar[list[BindingType]] = []
+    TITLE = "outstation"
+    ENABLE_COMMAND_PALETTE = False
+    ALLOW_SELECT = False
+    CSS = "Screen { background: $background; color: $foreground; layout: vertical; }"
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        operations: Operations,
+        *,
+        terminal: Terminal,
+        clock: Clock,
+        clip_file: Path,
+        operate: bool = False,
+        look: str = "",
+        thin: bool = True,
+        background: Sequence[Background] = (),
+    ) -> None:
+        super().__init__(ascii=terminal.ascii, thin=thin)
+        self._filters.append(ControlFilter())
+        self.fleet, self.operations, self.terminal, self.clock = fleet, operations, terminal, clock
+        self.look = look_for(look or default_name(terminal), terminal)
+        self.works = Works()
+        self.changes = Changes(self)
+        self.board = Board()
+        self.paused_at_s: float | None = None
+        self.marked: frozenset[str] = frozenset()
+        self.operating = False
+        self._operate_first = operate
+        self._touched_s = clock.monotonic_s()
+        self._version = -1
+        self._own_acknowledged: dict[str, str] = {}
+        self._alert_shown: tuple[str, float] = ("", 0.0)
+        self._clip_file = clip_file
+        self._background = tuple(background)
+        self._places: list[Place] = [("fleet", "")]
+        self._place = 0
+        self._pages: dict[str, Page] = {}
+        self._ticker: Timer | None = None
+        for name in LOOKS:
+            self.register_theme(textual_theme(LOOKS[name]()))
+        self.theme = f"outstation-{self.look.name}"
+        self.look_again()
+
+    # ------------------------------------------------------------ life
+
+    def get_default_screen(self) -> Screen[Any]:
+        page = FleetPage(self.look)
+        self._pages["fleet"] = page
+        return page
+
+    def on_mount(self) -> None:
+        self._ticker = self.set_interval(self.terminal.link.period_s, self.tick)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, partial(self.exit, EXIT_TERMINATED, EXIT_TERMINATED))
+        if isinstance(self._driver, ConsoleDriver):
+            self.set_interval(WATCH_S, partial(self._watch_terminal, self._driver))
+        self.app_resume_signal.subscribe(self, lambda _: self.forget_screen())
+        if self._operate_first:
+            self.do_operate()
+        self.call_after_refresh(self._start_background)
+
+    def _start_background(self) -> None:
+        """What connects and keeps the fleet starts after the first paint."""
+        for start in self._background:
+            self.run_worker(_run(start), group="background", exit_on_error=True)
+
+    def _watch_terminal(self, driver: ConsoleDriver) -> None:
+        if driver.watched.lost or is_gone(driver.watched.fileno()):
+            leave_at_once(EXIT_HUNG_UP)
+
+    # ------------------------------------------------------------ the board
+
+    def look_again(self) -> frozenset[str]:
+        """Judges the fleet now; the names of nodes that changed."""
+        changed = self.fleet.changed_since(self._version)
+        self._version = self.fleet.version
+        before = self.board
+        self.board = survey(self.fleet.views(), self.clock.monotonic_s(), self.clock.epoch_s(), self._own_acknowledged)
+        aged = {
+            name
+            for name, state in self.board.nodes.items()
+            if (old := before.nodes.get(name)) is None
+            or (old.condition, old.known, old.stale) != (state.condition, state.known, state.stale)
+            or not state.known
+            or figures.age(old.view.age_s(before.now_s)) != figures.age(state.view.age_s(self.board.now_s))
+        }
+        return changed | aged
+
+    def tick(self) -> None:
+        """One look at the fleet; nothing is drawn when nothing changed."""
+        if self.operating and self.clock.monotonic_s() - self._touched_s > OPERATE_IDLE_S:
+            self._to_monitor("MONITOR again after 15 minutes without a key")
+        if self.paused_at_s is None:
+            changed = self.look_again()
+            self.screen.post_message(BoardChanged(self.board, changed))
+
+    def header_values(self, screen: str) -> HeaderValues:
+        """The first row."""
+        counts, rtt = self.board.counts, self.board.rtt_ms
+        left_s = OPERATE_IDLE_S - (self.clock.monotonic_s() - self._touched_s)
+        return HeaderValues(
+            alarm=counts.get(Condition.ALARM, 0),
+            warn=counts.get(Condition.WARN, 0),
+            unknown=counts.get(Condition.UNKNOWN, 0),
+            maintenance=counts.get(Condition.MAINTENANCE, 0),
+            ok=counts.get(Condition.OK, 0),
+            screen=screen,
+            operate=self.operating,
+            operate_left=f"{max(1, round(left_s / 60))}m" if self.operating else "",
+            operator=self.operations.operator,
+            clock=figures.clock(self.clock.epoch_s()),
+            link=figures.milliseconds(rtt) if rtt is not None else "",
+            running=self.works.running,
+            paused=self.paused_at_s is not None,
+        )
+
+    def alert_shown(self) -> BoardAlert | None:
+        """The alert of the second row."""
+        return self.board.waiting[0] if self.board.waiting else None
+
+    def alert_values(self) -> AlertValues | None:
+        """The second row; blank is normal."""
+        alert = self.alert_shown()
+        if alert is None:
+            self._alert_shown = ("", 0.0)
+            return None
+        if self._alert_shown[0] != alert.key:
+            self._alert_shown = (alert.key, self.clock.monotonic_s())
+        return AlertValues(
+            urgent=alert.urgent,
+            at=figures.clock(alert.since_s) if alert.since_s else "",
+            node=alert.node,
+            text=alert.message,
+            age=figures.age(self.board.wall_s - alert.since_s) if alert.since_s else "",
+            keys=(("a", "ack"),),
+            more=len(self.board.waiting) - 1,
+        )
+
+    # ------------------------------------------------------------ work
+
+    def begin(
+        self,
+        kind: str,
+        title: str,
+        node: str,
+        action: Action,
+        *,
+        quiet: bool = False,
+        then: Callable[[Work], None] | None = None,
+    ) -> Work:
+        """Starts work that goes on whatever is shown. `then` is called when it is done, not when it failed."""
+        work = self.works.begin(kind, title, node, action, self.clock.monotonic_s(), quiet=quiet)
+        self.run_worker(self._do(work, then), name=title, group=f"work-{work.number}", exit_on_error=True)
+        return work
+
+    async def _do(self, work: Work, then: Callable[[Work], None] | None) -> None:
+        self._tell(work)
+        try:
+            work.result = await work.action(self._on_step(work))
+        except OperationFailed as failure:
+            work.state, work.error = "failed", failure
+        except asyncio.CancelledError:
+            work.state = "cancelled"
+            raise
+        else:
+            work.state = "done"
+        finally:
+            work.ended_s = self.clock.monotonic_s()
+        if work.error is not None:
+            self.say(f"{work.title} failed. {work.error}", "alarm" if not work.quiet else "warn")
+        elif then is not None:
+            then(work)
+        self._tell(work)
+        if work.state == "done" and not work.quiet:
+            self.tick()
+
+    def _on_step(self, work: Work) -> OnStep:
+        shown_s = 0.0
+
+        def on_step(step: Step) -> None:
+            nonlocal shown_s
+            new = work.step is None or work.step.step != step.step
+            work.went_on(step)
+            now_s = self.clock.monotonic_s()
+            if new or now_s - shown_s >= STEP_SHOWN_S or step.done_bytes >= step.total_bytes:
+                shown_s = now_s
+                self._tell(work)
+
+        return on_step
+
+    def _tell(self, work: Work) -> None:
+        if self._running and self.screen_stack:
+            self.screen.post_message(WorkChanged(work))
+
+    def cancel_work(self, work: Work) -> None:
+        """Stops work; what it already did on a node stays as the node has it."""
+        self.workers.cancel_group(self, f"work-{work.number}")
+
+    def say(self, text: str, role: Role = "strong") -> None:
+        """Shows a message on whatever screen is on top."""
+        if self._running and self.screen_stack:
+            self.screen.post_message(Said(text, role))
+
+    # ------------------------------------------------------------ modes
+
+    def touch(self) -> None:
+        """A key was pressed: OPERATE goes on for its whole time."""
+        self._touched_s = self.clock.monotonic_s()
+
+    @property
+    def page(self) -> Page | None:
+        """The screen on top, if it is one of the main ones."""
+        return self.screen if isinstance(self.screen, Page) else None
+
+    def do_operate(self) -> None:
+        if self.operating:
+            self._to_monitor("MONITOR: nothing on a line can be changed now")
+            return
+
+        async def prove(_: OnStep) -> None:
+            await self.operations.enter_operate()
+
+        self.begin("operate", "OPERATE", "", prove, quiet=True, then=self._proved)
+
+    def _proved(self, _: Work) -> None:
+        self.operating = True
+        self.touch()
+        self.say(f"OPERATE as {self.operations.operator}: nodes can be changed; back to MONITOR after 15 idle minutes")
+        self.tick()
+
+    def _to_monitor(self, text: str) -> None:
+        self.operating = False
+
+        async def leave(_: OnStep) -> None:
+            await self.operations.leave_operate()
+
+        self.begin("monitor", "MONITOR", "", leave, quiet=True, then=lambda _: self.say(text))
+        self.screen.post_message(BoardChanged(self.board, frozenset()))
+
+    def do_pause(self) -> None:
+        self.paused_at_s = None if self.paused_at_s is not None else self.clock.monotonic_s()
+        if self.paused_at_s is None:
+            self.tick()
+        else:
+            self.screen.post_message(BoardChanged(self.board, frozenset()))
+
+    def do_acknowledge(self) -> None:
+        """Acknowledges the alert of row two, if it has been there long enough to be read."""
+        alert = self.alert_shown()
+        if alert is None:
+            self.say("no alert waits to be acknowledged")
+        elif self.clock.monotonic_s() - self._alert_shown[1] < 0.5:
+            self.say("the alert has just changed: read it, then press a again", "warn")
+        else:
+            self.acknowledge(alert)
+
+    def acknowledge(self, alert: BoardAlert) -> None:
+        """Writes the operator's name under an alert: on its node, or here for one about the link."""
+        if alert.id == 0:
+            self._own_acknowledged[alert.key] = self.operations.operator
+            self.say(f"acknowledged on this console: {alert.node} {alert.message}")
+            self.tick()
+            return
+
+        async def send(_: OnStep) -> None:
+            await self.operations.acknowledge(alert.node, alert.id, "")
+
+        said = f"acknowledged as {self.operations.operator}: {alert.node} {alert.message}"
+        self.begin("acknowledge", f"acknowledge on {alert.node}", alert.node, send, then=lambda _: self.say(said))
+
+    # ------------------------------------------------------------ the way about
+
+    def go(self, screen: str, node: str = "") -> None:
+        """Shows a place and remembers it."""
+        place = (screen, node)
+        if place != self._places[self._place]:
+            self._places = [*self._places[: self._place + 1], place][-PLACES_MAX:]
+            self._place = len(self._places) - 1
+        self._show(place)
+
+    def go_back(self) -> None:
+        """One place back; at the first one nothing happens."""
+        self.do_history_back()
+
+    def do_history_back(self) -> None:
+        if self._place > 0:
+            self._place -= 1
+            self._show(self._places[self._place])
+
+    def do_history_on(self) -> None:
+        if self._place < len(self._places) - 1:
+            self._place += 1
+            self._show(self._places[self._place])
+
+    def _show(self, place: Place) -> None:
+        from console.screens.places import page_for
+
+        key = f"{place[0]} {place[1]}".strip()
+        page = self._pages.get(key)
+        if page is None:
+            page = page_for(place, self.look)
+            self._pages[key] = page
+        # The fleet is always at the bottom, one other place above it, views above that.
+        depth = 1 if place[0] == "fleet" else 2
+        while len(self.screen_stack) > depth:
+            self.pop_screen()
+        if depth == 1 or page is self.screen:
+            return
+        if not self.is_screen_installed(page):
+            self.install_screen(page, key)
+        if len(self.screen_stack) == depth:
+            self.switch_screen(page)
+        else:
+            self.push_screen(page)
+
+    def do_screen_fleet(self) -> None:
+        self.go("fleet")
+
+    def do_screen_alerts(self) -> None:
+        self.go("alerts")
+
+    def do_screen_logs(self) -> None:
+        self.go("logs")
+
+    def do_logs_of(self) -> None:
+        node = self.page.node() if self.page else None
+        if node is not None:
+            self.go("logs", node)
+
+    # ------------------------------------------------------------ the seat's own commands
+
+    async def do_yank(self) -> None:
+        text = self.page.yank_text() if self.page else ""
+        if not text:
+            self.say("nothing under the cursor to copy")
+            return
+        self.copy_to_clipboard(text)
+        to = ["clipboard (OSC 52)"]
+        if self.terminal.tmux and await clipboard.to_tmux(text):
+            to.append("tmux buffer")
+        try:
+            await asyncio.to_thread(clipboard.keep, self._clip_file, text)
+        except OSError as error:
+            self.say(f"copied to {', '.join(to)}; not to {self._clip_file}: {error.strerror}", "warn")
+            return
+        self.say(f"copied to {', '.join(to)} and {self._clip_file}")
+
+    def screen_text(self) -> str:
+        """The screen as plain text."""
+        return "\n".join(strip.text.rstrip() for strip in self.screen._compositor.render_strips())
+
+    def do_print(self) -> None:
+        text = self.screen_text()
+        try:
+            with self.suspend():
+                print(text)
+        except SuspendNotSupported:
+            self.say("this terminal cannot be left for a moment", "warn")
+
+    def do_repaint(self) -> None:
+        self.forget_screen()
+
+    def do_help(self) -> None:
+        from console.screens.help import HelpView
+
+        if self.page is not None:
+            self.push_screen(HelpView(self.look, self.page.kind, self.page.name_shown))
+
+    def do_palette(self) -> None:
+        from console.screens.palette import PaletteView
+
+        page = self.page
+        if page is not None:
+            self.push_screen(PaletteView(self.look, page.kind), partial(self._chosen, page))
+
+    async def _chosen(self, page: Page, name: object) -> None:
+        if isinstance(name, str):
+            await page.action_command(name)
+
+    def do_work(self) -> None:
+        from console.screens.worklist import WorkView
+
+        self.push_screen(WorkView(self.look, self.works.listed()))
+
+    def do_quit(self) -> None:
+        from console.screens.confirm import Change, ConfirmView
+
+        if not self.works.running:
+            self.exit(0)
+            return
+        running = [f"{w.title} on {w.node}" for w in self.works.listed() if w.running]
+        change = Change(
+            title="Leave while work is running",
+            what=("This console stops: " + ", ".join(running),),
+            effect=("A node with an unconfirmed trial goes back by itself when its time is over.",),
+            undo="start outstation again: an upload goes on at the byte where it stopped",
+        )
+        self.push_screen(ConfirmView(self.look, change), lambda yes: self.exit(0) if yes else None)
+
+    def set_look_named(self, name: str) -> None:
+        """Another look from now on; a terminal that cannot show it keeps the nearest."""
+        self.look = look_for(name, self.terminal)
+        self.theme = f"outstation-{self.look.name}"
+        for screen in self.screen_stack:
+            if isinstance(screen, Page):
+                screen.set_look(self.look)
+        self.say(f"theme {self.look.name}")
+
+    def set_link(self, name: LinkName) -> None:
+        """How often the fleet is looked at from now on."""
+        if self._ticker is not None:
+            self._ticker.stop()
+        self._ticker = self.set_interval(LINKS[name].period_s, self.tick)
+        self.say(f"link {name}: the fleet is looked at every {LINKS[name].period_s:.0f} s")
+
+    def do_output(self) -> None:
+        thin = self.thin
+        if thin is None:
+            self.say("whole regions are sent")
+        else:
+            self.say(
+                f"{thin.bytes_total:,} bytes in {thin.frames_total:,} frames, {thin.merged_total:,} merged; "
+                f"{os.environ.get('TERM', '')}, link {self.terminal.link.name}"
+            )
+
+    def __getattr__(self, name: str) -> Any:
+        """`do_theme_<name>` and `do_link_<name>` for every look and link there is."""
+        if name.startswith("do_theme_") and name[9:] in LOOKS:
+            return partial(self.set_look_named, name[9:])
+        for link in LINKS:
+            if name == f"do_link_{link}":
+                return partial(self.set_link, link)
+        raise AttributeError(name)
+
+
+async def _run(start: Background) -> None:
+    await start()
