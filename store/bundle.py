@@ -204,7 +204,7 @@ def read_canonical(data: bytes, type_: type[T], bytes_max: int) -> T:
         raise BundleMalformed(f"{len(data)} bytes; at most {bytes_max} are taken")
     try:
         value = msgspec.json.decode(data, type=type_)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BundleMalformed(str(error)) from error
     if canonical(value) != data:
         raise BundleMalformed("the bytes are not canonical JSON")
