@@ -180,12 +180,14 @@ class _Reader:
             if key not in allowed:
                 raise self.document.error((*path, key), "unknown key", allowed)
         complete = self.bindings is not None or not needed
+        made, given = typed(self.document, path, values, options, complete=complete)
         return Section(
             document=self.document,
             path=path,
             use=use,
             id=str(table.get("id", "")),
-            options=typed(self.document, path, values, options, complete=complete),
+            options=made,
+            given=given,
             references=needed,
         )
 

@@ -18,6 +18,7 @@ from nodeagent.pipeline.gate import IDLE_REASONS
 from nodeagent.pipeline.inputs import Feeds, Inputs, Tensor, split, stack
 from nodeagent.pipeline.join import Join
 from nodeagent.pipeline.outcome import ERROR, IDLE, SKIPPED, Outcome
+from nodeagent.pipeline.section import Section
 from nodeagent.pipeline.stage import Seen, bind_all, restore_common, stages_of, state_of
 from nodeagent.pipeline.step import StepContext
 from nodeagent.protocol import StageTelemetry, Tap
@@ -31,14 +32,21 @@ JOIN_AGE_US_MAX: Final = 10_000_000
 class Engine:
     """One pipeline. `run_model` takes one array an input, batch axis first, and may raise ModelFailed.
 
-    `tap`, where set, gets each frame after each stage. Raises ConfigError where the tags, the steps and the model do
-    not fit together: at once where the sources know their tags, otherwise at the first frame.
+    `model_outputs`: names to check the score against. `tap`, where set, gets each frame after each stage. Raises
+    ConfigError where the tags, the steps and the model do not fit together: at once where the sources know their tags,
+    otherwise at the first frame.
     """
 
     def __init__(
-        self, config: PipelineConfig, *, run_model: RunModel, model_inputs: Sequence[Tensor], clock: Clock
+        self,
+        config: PipelineConfig,
+        *,
+        run_model: RunModel,
+        model_inputs: Sequence[Tensor],
+        clock: Clock,
+        model_outputs: Sequence[str] | None = None,
     ) -> None:
-        if not config.bound:
+        if any(section.options is None for section in (*config.steps, config.model, config.decide)):
             raise ValueError("a pipeline that was read without bindings cannot run")
         self.config = config
         self.tap: Callable[[Tap], None] | None = None
@@ -55,9 +63,10 @@ class Engine:
         decide_options, decide = registry.decision(config.decide.use)
         assert isinstance(config.decide.options, decide_options)
         self._decide: Decide = decide(config.decide.options)
-        known = _known_tags(config)
+        _check_score(config.decide, model_outputs)
+        known = known_tags(config)
         self._join = Join(tuple(source.id for source in config.sources), known, JOIN_AGE_US_MAX)
-        self._stages = stages_of(config.steps, StepContext(clock=clock, sample_rate_hz=_sample_rate_hz(config)))
+        self._stages = stages_of(config.steps, StepContext(clock=clock, sample_rate_hz=sample_rate_hz(config)))
         self._source_seen = Seen(f"source {self._join.lead}")
         self._model_seen = Seen("model")
         self._decide_seen = Seen(f"decide {config.decide.use}")
@@ -133,13 +142,13 @@ class Engine:
                 return None
             passing = leaving
             if self.tap is not None:
-                self.tap(_tapped(stage.seen.name, passing))
+                self.tap(tapped(stage.seen.name, passing))
         return passing
 
     def _pass(self, seen: Seen, frame: Frame, marked: int) -> None:
         seen.saw(frame, marked)
         if self.tap is not None:
-            self.tap(_tapped(seen.name, frame))
+            self.tap(tapped(seen.name, frame))
 
     def _evaluate(self, frames: Sequence[Frame]) -> list[Outcome]:
         judged = [(frame, *self._inputs.quality(frame)) for frame in frames]
@@ -190,7 +199,7 @@ class Engine:
         self._model_seen.saw(frame, int(quality != GOOD))
         self._decide_seen.saw(_as_frame(frame, decision, quality, reason), int(decision.score is None))
         if self.tap is not None:
-            self.tap(_tapped(self._decide_seen.name, _as_frame(frame, decision, quality, reason)))
+            self.tap(tapped(self._decide_seen.name, _as_frame(frame, decision, quality, reason)))
         return Outcome(
             wall_us=self._clock.wall_us(),
             source_us=frame.source_us,
@@ -213,19 +222,28 @@ class Engine:
         return self._decide.bad(IDLE if idle else SKIPPED), BAD, reason
 
 
-def _known_tags(config: PipelineConfig) -> dict[str, tuple[str, ...]]:
+def _check_score(decide: Section, model_outputs: Sequence[str] | None) -> None:
+    score = str(getattr(decide.options, "score", "")).partition(":")[0]
+    if model_outputs is not None and score not in model_outputs:
+        raise decide.error("score", f"the model has no output {score!r}", model_outputs)
+
+
+def known_tags(config: PipelineConfig) -> dict[str, tuple[str, ...]]:
+    """The tags of each source that knows them before its data comes."""
     known = {}
     for source in config.sources:
-        assert isinstance(source.options, SourceOptions)
+        if not isinstance(source.options, SourceOptions):
+            continue
         tags = source.options.tag_names(source.id)
         if tags is not None:
             known[source.id] = tags
     return known
 
 
-def _sample_rate_hz(config: PipelineConfig) -> float | None:
+def sample_rate_hz(config: PipelineConfig) -> float | None:
+    """The sample rate of the first source that has one."""
     for source in config.sources:
-        rate: float | None = getattr(source.options, "sample_rate", None)
+        rate: float | None = source.given.get("sample_rate")
         if rate is not None:
             return float(rate)
     return None
@@ -250,7 +268,8 @@ def _as_frame(frame: Frame, decision: Decision, quality: int, reason: str) -> Fr
     )
 
 
-def _tapped(stage: str, frame: Frame) -> Tap:
+def tapped(stage: str, frame: Frame) -> Tap:
+    """A frame as it is shown."""
     return Tap(
         stage=stage,
         wall_us=frame.source_us,

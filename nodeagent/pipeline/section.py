@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from nodeagent.pipeline.errors import ConfigError
 from nodeagent.pipeline.lines import Path
@@ -31,13 +32,14 @@ class Document:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Section:
-    """`options` is None where the file was read without bindings and this table refers to some."""
+    """`options` is None where the file was read without bindings and this table needs some; `given` has the rest."""
 
     document: Document = dataclasses.field(repr=False, compare=False)
     path: Path
     use: str
     id: str = ""
     options: Options | None
+    given: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
     references: frozenset[str] = frozenset()
 
     @property

@@ -19,8 +19,8 @@ _PLACE_PART: Final = re.compile(r"\[(\d+)\]|\.([^.\[\]]+)")
 
 def typed(
     document: Document, path: Path, values: Mapping[str, Any], options: type[Options], *, complete: bool
-) -> Options | None:
-    """`values` as `options`; where not `complete`, all keys that are there are checked and nothing is made.
+) -> tuple[Options | None, dict[str, Any]]:
+    """`values` as `options`, and key by key; where not `complete`, what is there is checked and no options are made.
 
     Raises ConfigError at the key that is wrong.
     """
@@ -31,9 +31,9 @@ def typed(
         elif complete and field.required:
             raise document.error(path, f"{field.name!r} is missing")
     if not complete:
-        return None
+        return None, made
     try:
-        return options(**made)
+        return options(**made), made
     except ValueError as error:
         raise document.error(path, str(error)) from error
 

@@ -1,4 +1,4 @@
-"""Files that hold plant data: .csv of sweeps, .npy of sweeps or waveforms, .png and .jpg pictures; bounded, no pickles."""
+"""Files that hold plant data: .csv of sweeps, .npy of sweeps or waves, .png and .jpg pictures; bounded, no pickles."""
 
 from __future__ import annotations
 
