@@ -52,7 +52,7 @@ class Watchdog:
     def __init__(self) -> None:
         self._lanes: list[Lane] = []
         self._wake = threading.Event()
-        self._closed = False
+        self._closed = threading.Event()
         self._asleep = True
         self._thread: threading.Thread | None = None
 
@@ -75,21 +75,22 @@ class Watchdog:
 
     def close(self) -> None:
         """Ends the thread; runs under way are not ended."""
-        self._closed = True
+        self._closed.set()
         self._wake.set()
         if self._thread is not None:
             self._thread.join()
 
     def _work(self) -> None:
         idle = 0
-        while not self._closed:
+        while not self._closed.is_set():
             running = [lane.look(time.monotonic()) for lane in list(self._lanes)]
             idle = 0 if any(running) else idle + 1
             if idle < IDLE_LOOKS:
-                time.sleep(LOOK_S)
+                self._closed.wait(LOOK_S)
                 continue
             self._wake.clear()
             self._asleep = True
-            if not any(lane.look(time.monotonic()) for lane in list(self._lanes)):  # began before the flag was seen
+            began = any(lane.look(time.monotonic()) for lane in list(self._lanes))  # before the flag could be seen
+            if not began and not self._closed.is_set():
                 self._wake.wait()
             idle = 0
