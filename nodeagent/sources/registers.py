@@ -183,3 +183,27 @@ class Decoder:
                 letters = sorted(order)
                 rows.append([2 * place + order.index(letter) for letter in letters])
         return np.array(rows, np.intp)
+
+
+def encode(item: Item, value: float) -> list[int]:
+    """The registers (or the one bit of a coil) that make `item` read `value`.
+
+    Raises ValueError for a value that its type does not hold, and for a bit inside a register, which cannot be
+    written without changing its neighbours.
+    """
+    raw = (value - item.offset) / item.scale
+    if item.type == "bool":
+        if not item.address.is_bit_table:
+            raise ValueError(f"a bit of {item.address.table}:{item.address.number} is not written alone")
+        return [int(bool(raw))]
+    dtype = np.dtype(TYPES[item.type][0])
+    if dtype.kind in "iu":
+        raw = round(raw)
+        limits = np.iinfo(dtype)
+        if not limits.min <= raw <= limits.max:
+            raise ValueError(f"{item.type} does not hold {raw}")
+    most_first = np.array([raw], dtype).tobytes()
+    order = order_for(item.order, item.length)
+    letters = sorted(order)
+    wire = bytes(most_first[letters.index(letter)] for letter in order)
+    return [int(word) for word in np.frombuffer(wire, ">u2")]

@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--wear", type=float, default=0.0, help="0: new, 1: worn out")
     parser.add_argument("--wear-per-s", type=float, default=0.0, help="how fast it wears, by our clock")
-    parser.add_argument("--speed", type=float, default=10.0, help="seconds of the machine in one of ours")
+    parser.add_argument("--speed", type=float, default=5.0, help="seconds of the machine in one of ours")
     options = parser.parse_args()
     logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
     pump = PumpRegisters(options.seed, wear=options.wear, wear_per_s=options.wear_per_s, speed=options.speed)
