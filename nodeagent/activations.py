@@ -9,6 +9,8 @@ import asyncio
 import dataclasses
 from pathlib import Path
 
+import msgspec
+
 from nodeagent import bindings
 from nodeagent.binding_store import BindingStore
 from nodeagent.bindings import BindingError
@@ -109,6 +111,13 @@ class Activations:
             node_id=place.node_id,
             node_name=place.node_name,
             site=place.site,
+        )
+
+    def in_safe(self, stored: Activation, boot_number: int) -> Activation:
+        """An activation that was kept without its secrets, for a node that has nothing else. Write-back stays dry."""
+        values = self._bindings.with_secrets(stored.bindings)
+        return msgspec.structs.replace(
+            stored, bindings=values, boot_number=boot_number, trial=False, write_back="dry_run"
         )
 
     async def _same_writes(self, facts: Facts, row: Revision, previous: Revision) -> bool:

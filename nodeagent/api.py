@@ -16,6 +16,7 @@ import msgspec
 from nodeagent import protocol
 from nodeagent.database import Condition, NotWritable
 from nodeagent.http_message import HttpError, Peer, Request, Response, json_response
+from nodeagent.runtime import Refused
 from store.errors import Busy
 from store.node import lease as leases
 
@@ -192,7 +193,9 @@ def _refusal(error: Exception) -> HttpError:
     if isinstance(error, leases.Fenced):
         holder = error.lease.holder if error.lease is not None else "nobody"
         return HttpError("LEASE.FENCED", f"the lease is not yours: {holder} had it last", "Take the lease again.")
+    if isinstance(error, Refused):
+        return HttpError(error.code, error.message, error.hint)
     return HttpError("LIMIT.BUSY", str(error), "Try again.")
 
 
-_REFUSALS = (NotWritable, leases.Held, leases.Fenced, Busy)
+_REFUSALS = (NotWritable, leases.Held, leases.Fenced, Refused, Busy)

@@ -10,6 +10,7 @@ import secrets
 import time
 from pathlib import Path
 
+from nodeagent.bindings import to_toml
 from nodeagent.database import migrate
 from store import db, durable, signers, signing
 from store.errors import StoreError
@@ -74,10 +75,7 @@ def _node_id(path: Path) -> str:
 
 
 def _settings(name: str, site: str) -> str:
-    quoted = {
-        key: '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"' for key, value in (("n", name), ("s", site))
-    }
-    return f"[node]\nname = {quoted['n']}\nsite = {quoted['s']}\n"
+    return "[node]\n" + to_toml({"name": name, "site": site})
 
 
 def _read_signers(path: Path) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -83,7 +83,13 @@ class Log:
                     break
         return LogsPage(lines=lines, next=seen, lost=lost)
 
-    async def follow(self, after: int | None, keep: Callable[[LogLine], bool]) -> AsyncIterator[LogLine]:
+    def page_before(self, before: int, *, limit: int, keep: Callable[[LogLine], bool]) -> LogsPage:
+        """The newest `limit` kept lines with a cursor below `before`, oldest first. Reads segments: use a thread."""
+        below = (line for line in self._from(0) if line.cursor < before and keep(line))
+        lines = list(deque(below, maxlen=min(max(limit, 1), PAGE_ROWS_MAX)))
+        return LogsPage(lines=lines, next=lines[-1].cursor if lines else 0)
+
+    async def follow(self, after: int | None, keep: Callable[[LogLine], bool]) -> AsyncGenerator[LogLine, None]:
         """Every kept line after `after` (None: from now on), as it comes, without end."""
         cursor = self._next - 1 if after is None else after
         while True:

@@ -135,6 +135,8 @@ ERRORS: dict[str, tuple[int, Owner]] = {
     "DEPLOYMENT.OUT_OF_SERVICE": (409, "operator"),
     "LEASE.HELD": (409, "operator"),
     "LEASE.FENCED": (409, "operator"),
+    "ALERT.UNKNOWN": (404, "operator"),
+    "RECORD.UNKNOWN": (404, "operator"),
     "MODEL.UNKNOWN": (404, "operator"),
     "MODEL.UNAVAILABLE": (503, "node"),
     "MODEL.INPUT": (400, "operator"),

@@ -1,0 +1,34 @@
+"""The node's bindings: shown with secrets hidden, changed over the revision that was read."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from nodeagent import bindings
+from nodeagent.api import Call, Endpoints
+from nodeagent.binder import Binder
+from nodeagent.binding_store import BindingStore
+from nodeagent.protocol import BindAnswer, Bindings
+from nodeagent.standing import Standing
+
+
+@dataclasses.dataclass(frozen=True)
+class BindingHandlers:
+    """Two routes."""
+
+    store: BindingStore
+    binder: Binder
+    standing: Standing
+
+    def endpoints(self) -> Endpoints:
+        return {("GET", "/agent/v1/bindings"): self.show, ("PUT", "/agent/v1/bindings"): self.bind}
+
+    async def show(self, call: Call) -> Bindings:
+        return Bindings(
+            revision=self.store.revision,
+            values=bindings.hide(self.store.values),
+            missing=await self.binder.missing(),
+        )
+
+    async def bind(self, call: Call) -> BindAnswer:
+        return await self.binder.bind(call.body, call.actor, self.standing.fence(call.body.lease))

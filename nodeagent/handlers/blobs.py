@@ -1,0 +1,94 @@
+"""Blobs: how much of one is here, and the next piece of it."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator
+
+from nodeagent import admission
+from nodeagent.api import Call, Endpoints
+from nodeagent.http_message import HttpError
+from nodeagent.parts import Parts
+from nodeagent.protocol import BlobState
+from store.blobs import BlobMismatch, BlobOffset, Blobs, is_digest
+from store.errors import DiskFull, ReadOnly, StoreError
+
+PIECE_BYTES = 1 << 20
+TOTAL_BYTES_MAX = (2 << 30) - 1
+
+
+@dataclasses.dataclass(frozen=True)
+class BlobHandlers:
+    """PUT takes `offset`, `total` and `node_id` in its query; the last byte makes the blob, once its hash is right."""
+
+    blobs: Blobs
+    parts: Parts
+    node_id: str
+
+    def endpoints(self) -> Endpoints:
+        path = "/agent/v1/blobs/{digest}"
+        return {("GET", path): self.state, ("PUT", path): self.put}
+
+    async def state(self, call: Call) -> BlobState:
+        """0 bytes of a blob that is not here is an answer, not an error."""
+        return self._state(_digest(call))
+
+    async def put(self, call: Call) -> BlobState:
+        digest = _digest(call)
+        if (named := call.query_text("node_id")) != self.node_id:
+            raise HttpError("REQUEST.WRONG_NODE", f"this node is {self.node_id}, not {named or 'unnamed'}")
+        admission.admit(self.parts)
+        offset = call.query_int("offset", 0, maximum=TOTAL_BYTES_MAX)
+        total = call.query_int("total", 0, minimum=1, maximum=TOTAL_BYTES_MAX)
+        state = self.blobs.state(digest)
+        if not state.complete:
+            await self._receive(call, digest, offset, total)
+        return self._state(digest)
+
+    async def _receive(self, call: Call, digest: str, offset: int, total: int) -> None:
+        try:
+            async for piece in self._pieces(call):
+                state = await asyncio.to_thread(self.blobs.put_at, digest, offset, piece, total)
+                offset += len(piece)
+                if state.complete:
+                    return
+            if offset == total:
+                await asyncio.to_thread(self.blobs.finish, digest)
+        except BlobOffset as error:
+            text = f"the node has {error.received_bytes} bytes of it"
+            raise HttpError("BLOB.OFFSET", text, f"Go on at byte {error.received_bytes}.") from error
+        except BlobMismatch as error:
+            raise HttpError("BLOB.MISMATCH", str(error), "It was thrown away; send it again.") from error
+        except DiskFull as error:
+            raise HttpError("DEPLOYMENT.DISK_FULL", str(error), "Free space on the node.") from error
+        except ReadOnly as error:
+            raise HttpError("DEPLOYMENT.READ_ONLY", str(error), "Look at the node's disk.") from error
+        except (StoreError, ValueError) as error:
+            raise HttpError("REQUEST.MALFORMED", str(error)) from error
+
+    async def _pieces(self, call: Call) -> AsyncIterator[bytes]:
+        """The body in pieces of PIECE_BYTES, so that a thread is asked once a megabyte."""
+        reader = call.request.reader
+        if reader is None:
+            yield call.request.body
+            return
+        held = bytearray()
+        async for piece in reader:
+            held += piece
+            if len(held) >= PIECE_BYTES:
+                yield bytes(held)
+                held.clear()
+        if held:
+            yield bytes(held)
+
+    def _state(self, digest: str) -> BlobState:
+        state = self.blobs.state(digest)
+        return BlobState(digest=digest, received_bytes=state.received_bytes, complete=state.complete)
+
+
+def _digest(call: Call) -> str:
+    digest = call.path["digest"]
+    if not is_digest(digest):
+        raise HttpError("REQUEST.MALFORMED", "a digest is sha256: and 64 hexadecimal digits")
+    return digest

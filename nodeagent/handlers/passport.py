@@ -1,0 +1,86 @@
+"""The passport: does a bundle fit this node, before any byte of it moves."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import importlib.metadata
+import os
+from collections import Counter
+from collections.abc import Callable
+
+import psutil
+
+from nodeagent.api import Call, Endpoints
+from nodeagent.binder import Binder
+from nodeagent.database import Condition
+from nodeagent.health import disk
+from nodeagent.http_message import HttpError
+from nodeagent.parts import Parts
+from nodeagent.passport import NodeFacts, judge
+from nodeagent.protocol import Passport, PassportRequest
+from store.blobs import Blobs
+
+# Distribution that brings onnxruntime -> what its builds can run on.
+RUNTIMES = {
+    "onnxruntime": ("CPUExecutionProvider",),
+    "onnxruntime-gpu": ("CUDAExecutionProvider", "TensorrtExecutionProvider", "CPUExecutionProvider"),
+    "onnxruntime-openvino": ("OpenVINOExecutionProvider", "CPUExecutionProvider"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class PassportHandlers:
+    """One route. The runtime's version is read from its installation: importing it is a worker's business."""
+
+    parts: Parts
+    blobs: Blobs
+    binder: Binder
+    signers: Callable[[], int]
+
+    def endpoints(self) -> Endpoints:
+        return {("POST", "/agent/v1/passport"): self.passport}
+
+    async def passport(self, call: Call) -> Passport:
+        request: PassportRequest = call.body
+        name = str(request.facts.get("name", ""))
+        try:
+            return judge(request.facts, request.blob_sizes, await self._facts(name, request.blob_sizes))
+        except (TypeError, ValueError, AttributeError) as error:
+            raise HttpError("REQUEST.MALFORMED", f"the facts are not a bundle's: {error}") from error
+
+    async def _facts(self, bundle: str, blob_sizes: dict[str, int]) -> NodeFacts:
+        runtime, providers = _runtime()
+        _, free = disk(self.parts.state)
+        out = self.parts.standing.out_of_service
+        values = self.parts.bindings.values
+        used = await self.binder.names_by_bundle()
+        read_only = self.parts.database.condition is Condition.READ_ONLY
+        others = Counter(
+            str(values[name]) for user, names in used.items() if user != bundle for name in names if name in values
+        )
+        held = await asyncio.to_thread(
+            lambda: frozenset(digest for digest, _ in self.blobs.whole() if digest in blob_sizes)
+        )
+        return NodeFacts(
+            runtime=runtime,
+            providers=providers,
+            memory_bytes_available=psutil.virtual_memory().available,
+            disk_bytes_free=free,
+            disk_bytes_free_min=self.parts.settings.disk.bytes_free_min,
+            disk_writable=not read_only and os.access(self.parts.state, os.W_OK),
+            held=held,
+            bindings=values,
+            signers=self.signers(),
+            out_of_service="" if out is None else f"{out.by}: {out.reason}",
+            endpoints=others,
+        )
+
+
+def _runtime() -> tuple[str | None, tuple[str, ...]]:
+    for package, providers in RUNTIMES.items():
+        try:
+            return importlib.metadata.version(package), providers
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return None, ()

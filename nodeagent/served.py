@@ -1,0 +1,88 @@
+"""What a node serves: the handlers of every route behind one HTTP server on the launcher's sockets."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from nodeagent import reachability
+from nodeagent.api import Api, Endpoints, Gate
+from nodeagent.forward import Forwarder
+from nodeagent.front import Front
+from nodeagent.handlers.alerts import AlertHandlers
+from nodeagent.handlers.bindings import BindingHandlers
+from nodeagent.handlers.blobs import BlobHandlers
+from nodeagent.handlers.checks import CheckHandlers
+from nodeagent.handlers.deployments import DeploymentHandlers
+from nodeagent.handlers.hold import HoldHandlers
+from nodeagent.handlers.lease import LeaseHandlers
+from nodeagent.handlers.ledger import LedgerHandlers
+from nodeagent.handlers.logs import LogHandlers
+from nodeagent.handlers.metrics import MetricsHandlers
+from nodeagent.handlers.passport import PassportHandlers
+from nodeagent.handlers.records import RecordHandlers
+from nodeagent.handlers.service import ServiceHandlers
+from nodeagent.handlers.status import StatusHandlers
+from nodeagent.handlers.tap import TapHandlers
+from nodeagent.identity import count_signers
+from nodeagent.server import HttpServer
+
+if TYPE_CHECKING:
+    from nodeagent.node import Node
+
+
+class Served:
+    """The HTTP side of a node."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._forwarder = Forwarder(node.runtimes.upstream, node.runtimes.models)
+        self._server: HttpServer | None = None
+
+    async def open(self, listeners: Mapping[str, socket.socket]) -> None:
+        """Serves on the sockets that the launcher keeps: `agent`, `monitor`, and `tcp` where there is one."""
+        node = self._node
+        gate = Gate(
+            node_id=node.node_id,
+            access=node.settings.node.access,
+            is_worker=node.runtimes.is_worker,
+            is_local=lambda pid: not reachability.is_from_afar(pid),
+            is_safe=node.is_safe,
+        )
+        front = Front(Api(self._endpoints(), gate), self._forwarder, MetricsHandlers(node.telemeter.now))
+        self._server = HttpServer(front.handle, fast=self._forwarder.fast, report=node.report)
+        for name, sock in listeners.items():
+            await self._server.serve(sock, role="operate" if name == "agent" else "monitor")
+
+    async def close(self) -> None:
+        """Lets what is under way end."""
+        if self._server is not None:
+            await self._server.close()
+        await self._forwarder.close()
+
+    def _endpoints(self) -> Endpoints:
+        node, parts = self._node, self._node.parts
+        state = parts.state
+
+        def signers() -> int:
+            return count_signers(state)
+
+        status = StatusHandlers(node.node_id, node.settings, node.telemeter, node.trends, parts.database, signers)
+        nouns = (
+            status,
+            LogHandlers(node.log),
+            RecordHandlers(state / "records", parts.database, parts.standing),
+            LedgerHandlers(parts.database),
+            AlertHandlers(node.board),
+            BlobHandlers(node.blobs, parts, node.node_id),
+            DeploymentHandlers(parts, node.deployer),
+            BindingHandlers(parts.bindings, node.binder, parts.standing),
+            LeaseHandlers(parts.standing),
+            HoldHandlers(parts.standing, node.runtimes, status.status),
+            ServiceHandlers(parts.standing, parts.clock, status.status),
+            PassportHandlers(parts, node.blobs, node.binder, signers),
+            CheckHandlers(parts, node.log, node.node_id, signers),
+            TapHandlers(node.runtimes),
+        )
+        return {route: endpoint for noun in nouns for route, endpoint in noun.endpoints().items()}
