@@ -14,6 +14,7 @@ from typing import Any
 PROBATION_BASE_BYTES = 400 << 20
 OPEN_FILES_MAX = 4_096
 PR_SET_PDEATHSIG = 1
+EXIT_ORPHAN = 70
 WORKER_OOM_SCORE = 500
 
 
@@ -50,14 +51,19 @@ class Limits:
                 file.write(str(self.oom_score))
 
 
-def tie_to_parent(limits: Limits | None = None) -> Callable[[], None]:
-    """A `preexec_fn`: the child gets SIGKILL when its parent dies, default signals, and `limits`."""
-    parent = os.getpid()
+def tie_to_parent_of(parent: int) -> None:
+    """The calling process gets SIGKILL when `parent`, which started it, dies; it ends now if that has happened."""
     libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0 or os.getppid() != parent:
+        os._exit(EXIT_ORPHAN)
+
+
+def tie_to_parent(limits: Limits | None = None) -> Callable[[], None]:
+    """A `preexec_fn`: the child ends with its parent, has default signals, and `limits`."""
+    parent = os.getpid()
 
     def in_child() -> None:
-        if libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0 or os.getppid() != parent:
-            os._exit(70)
+        tie_to_parent_of(parent)
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
         if limits is not None:

@@ -45,6 +45,7 @@ class WorkerControl:
     def begin(self, worker: BundleWorker) -> None:
         """From here on orders are obeyed."""
         self._worker.set_result(worker)
+        self._tell(self._state())
 
     async def run(self) -> None:
         """Accepts and beats until cancelled. Raises what nobody foresaw."""
