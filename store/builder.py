@@ -72,8 +72,7 @@ def build(directory: Path, out: Path, facts_from_model: Callable[[bytes], ModelF
     """
     config = read_config(directory / CONFIG_NAME)
     files = _read_files(directory, config.files)
-    facts = _facts(config, files, facts_from_model(files["model"]))
-    files["facts"] = _checked(facts)
+    facts, files["facts"] = _checked(_facts(config, files, facts_from_model(files["model"])))
     model_config = _model_config(facts, files)
     manifest = bundle.canonical(bundle.make_manifest(facts, model_config, files))
     contents = {bundle.digest_of(data): data for data in (model_config, *files.values())}
@@ -173,14 +172,13 @@ def _digest(files: Mapping[Role, bytes], role: Role) -> str | None:
     return bundle.digest_of(files[role]) if role in files else None
 
 
-def _checked(facts: Facts) -> bytes:
-    """The facts' bytes, as a node would take them."""
+def _checked(facts: Facts) -> tuple[Facts, bytes]:
+    """The facts as a node will read them, and their bytes. A date of the author's TOML becomes text here."""
     data = bundle.canonical(facts)
     try:
-        bundle.read_canonical(data, Facts, bundle.FACTS_BYTES_MAX)
+        return bundle.read_canonical(data, Facts, bundle.FACTS_BYTES_MAX), data
     except bundle.BundleMalformed as error:
         raise BuildRefused(f"{CONFIG_NAME}: {error}") from error
-    return data
 
 
 def _model_config(facts: Facts, files: Mapping[Role, bytes]) -> bytes:

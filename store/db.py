@@ -56,7 +56,9 @@ def open_shared(path: Path, *, busy_timeout_s: float = 5.0) -> sqlite3.Connectio
 
 
 def _open_to_write(path: Path, busy_timeout_s: float, pragmas: tuple[str, ...]) -> sqlite3.Connection:
-    if not path.exists():
+    with _translated("open", path):
+        new = not path.exists()
+    if new:
         durable.append(path, b"")
     connection = _connect(path, "rw", busy_timeout_s)
     try:
