@@ -72,7 +72,9 @@ class Forwarder:
             case ["v2", "models"]:
                 return json_response({"models": sorted(name for name, _, _, _ in models)})
             case ["v2", "models", "stats"]:
-                return json_response({"model_stats": await self._statistics([name for name, _, _, _ in models])})
+                return json_response(
+                    {"model_stats": await self._statistics([m[0] for m in models if m[2] == "serving"])}
+                )
             case ["v2", "repository", "index"]:
                 rows = [index_row(name, version, state == "serving", reason) for name, version, state, reason in models]
                 return json_response(rows)
@@ -149,26 +151,23 @@ class _Lane:
         self._connecting: asyncio.Task[None] | None = None
         self._unsent: list[Pending] = []
         self._due = False
-        self._under_way = 0
-        self._under_way_bytes = 0
+        self._unsent_bytes = 0
         self._used_s = self._loop.time()
 
     def send(self, head: bytes, body: bytes, reply: Reply) -> None:
         """Queues a request for this turn's write."""
-        if self._under_way >= UNDER_WAY_MAX or self._under_way_bytes > UNDER_WAY_BYTES_MAX:
+        upstream = self._upstream
+        count, size = len(self._unsent), self._unsent_bytes
+        if upstream is not None:
+            count, size = count + len(upstream.waiting), size + upstream.waiting_bytes
+        if count >= UNDER_WAY_MAX or size > UNDER_WAY_BYTES_MAX:
             reply(_unavailable("too many requests wait for this model", "LIMIT.BUSY"))
             return
-        size = len(body)
-        self._under_way += 1
-        self._under_way_bytes += size
-
-        def answered(response: Response) -> None:
-            self._under_way -= 1
-            self._under_way_bytes -= size
-            reply(response)
-
         self._used_s = self._loop.time()
-        self._unsent.append(Pending(head, body, answered, self._used_s))
+        self._unsent.append(Pending(head, body, reply, self._used_s))
+        self._unsent_bytes += len(body)
+        if upstream is not None and self._due:
+            return
         self._flush_soon()
 
     def _flush_soon(self) -> None:
@@ -182,7 +181,7 @@ class _Lane:
     def _flush(self) -> None:
         self._due = False
         if self._upstream is not None and self._unsent:
-            requests, self._unsent = self._unsent, []
+            requests, self._unsent, self._unsent_bytes = self._unsent, [], 0
             self._upstream.send(requests)
 
     async def _connect(self) -> None:
@@ -212,6 +211,7 @@ class _Lane:
             self._upstream = None
         if refused:
             self._unsent = left + self._unsent
+            self._unsent_bytes += sum(len(request.body) for request in left)
         else:
             self._fail(left, "the worker ended while it had this request")
         if self._unsent:
@@ -219,7 +219,7 @@ class _Lane:
 
     def _fail(self, requests: list[Pending], reason: str) -> None:
         if requests is self._unsent:
-            self._unsent = []
+            self._unsent, self._unsent_bytes = [], 0
         for request in requests:
             request.reply(_unavailable(reason))
 
@@ -228,7 +228,8 @@ class _Lane:
         upstream = self._upstream
         if upstream is not None and upstream.waiting and now_s - upstream.waiting[0].since_s > ANSWER_S:
             upstream.close()
-        idle = not self._under_way and now_s - self._used_s > IDLE_S
+        busy = bool(self._unsent) or (upstream is not None and bool(upstream.waiting))
+        idle = not busy and now_s - self._used_s > IDLE_S
         if idle and upstream is not None:
             self._upstream = None
             upstream.close()

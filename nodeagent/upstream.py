@@ -44,7 +44,7 @@ class Upstream(asyncio.Protocol):
 
     def __init__(self, on_end: Callable[[Upstream, list[Pending], bool], None]) -> None:
         self.waiting: deque[Pending] = deque()
-        self.paused = False
+        self.waiting_bytes = 0
         self._on_end = on_end
         self._transport: asyncio.Transport | None = None
         self._buffer = b""
@@ -64,6 +64,7 @@ class Upstream(asyncio.Protocol):
         self.waiting.extend(requests)
         out: list[bytes] = []
         for request in requests:
+            self.waiting_bytes += len(request.body)
             out.append(request.head)
             if len(request.body) > JOIN_BYTES_MAX:
                 self._transport.write(b"".join(out))
@@ -135,15 +136,10 @@ class Upstream(asyncio.Protocol):
         if not self.waiting:
             raise ValueError("an answer that nobody asked for")
         request = self.waiting.popleft()
+        self.waiting_bytes -= len(request.body)
         if head.last:
             self._refused = True
         request.reply(Response(head.status, body, lines=head.lines))
-
-    def pause_writing(self) -> None:
-        self.paused = True
-
-    def resume_writing(self) -> None:
-        self.paused = False
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
