@@ -61,7 +61,7 @@ def _explained(document: Document, path: Path, kind: Any, text: str) -> ConfigEr
 def _fields_at(kind: Any, inner: tuple[str | int, ...]) -> list[str]:
     info: Any = msgspec.inspect.type_info(kind)
     for part in inner:
-        if isinstance(info, msgspec.inspect.ListType):
+        if isinstance(info, msgspec.inspect.ListType | msgspec.inspect.VarTupleType):
             info = info.item_type
         elif isinstance(info, msgspec.inspect.StructType):
             info = next(field.type for field in info.fields if field.name == part)
