@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from types import MappingProxyType
 
@@ -157,7 +157,7 @@ class LiveFleet:
         finally:
             await link.aclose()
 
-    async def follow_logs(self, name: str, after: int | None = None) -> AsyncIterator[LogLine]:
+    async def follow_logs(self, name: str, after: int | None = None) -> AsyncGenerator[LogLine, None]:
         """Log lines as they come; after a loss it goes on at the cursor as soon as the node is up again."""
         cursor = after
         while name in self._watches:

@@ -176,7 +176,7 @@ def explain(error: BaseException) -> str:
     parts = [error.message if isinstance(error, LinkError) else str(error) or type(error).__name__]
     cause = error.__cause__
     while cause is not None and len(parts) < 4:
-        text = cause.message if isinstance(cause, LinkError) else str(cause)
+        text = cause.message if isinstance(cause, LinkError) else getattr(cause, "strerror", None) or str(cause)
         if text and not any(text in part for part in parts):
             parts.append(text)
         cause = cause.__cause__

@@ -6,14 +6,17 @@ import asyncio
 import shlex
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import TYPE_CHECKING
 
 from console.link.channel import Channel
 from console.link.endpoint import route_of
 from console.link.errors import BridgeRefused, ChannelRefused, LinkError
 from console.link.pool import LIVE, Pool
-from console.link.ssh import Connection
 from console.link.transport import Answer, Body, HttpOverChannels
 from console.view import LinkState, NodeAddress
+
+if TYPE_CHECKING:
+    from console.link.ssh import Connection
 
 SOCKET_DEFAULT = "/run/outstation/agent.sock"
 AUTO = ""

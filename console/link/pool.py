@@ -7,10 +7,13 @@ import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from console.link.endpoint import Endpoint, Route
 from console.link.errors import LinkError
-from console.link.ssh import Connection, Ssh
+
+if TYPE_CHECKING:
+    from console.link.ssh import Connection, Ssh
 
 # sshd drops logins past MaxStartups 10:30:100 (its default) at random.
 LOGINS_AT_ONCE_MAX = 8
@@ -33,10 +36,13 @@ class _Shared:
 
 
 class Pool:
-    """Opens connections along a route. Jump connections are shared within a lane, so that bulk never starves live."""
+    """Opens connections along a route. Jump connections are shared within a lane, so that bulk never starves live.
 
-    def __init__(self, ssh: Ssh, *, random_unit: Callable[[], float] = random.random) -> None:
-        self.ssh = ssh
+    `ssh` may be what makes it, called at the first login and in a thread: the SSH library takes 0.3 s to import.
+    """
+
+    def __init__(self, ssh: Ssh | Callable[[], Ssh], *, random_unit: Callable[[], float] = random.random) -> None:
+        self._ssh = ssh
         self._random = random_unit
         self._doors: dict[Hops, asyncio.Semaphore] = {}
         self._jumps: dict[tuple[str, Hops], _Shared] = {}
@@ -98,7 +104,8 @@ class Pool:
             if crowded:
                 await asyncio.sleep(self._random() * JITTER_S)
             try:
-                return await self.ssh.login(
+                ssh = await self._made()
+                return await ssh.login(
                     route.node,
                     hops[-1],
                     tunnel=tunnel,
@@ -109,3 +116,10 @@ class Pool:
                 if tunnel is not None and not error.hint:
                     error.hint = f"reached through {tunnel.endpoint}: can it reach {hops[-1].known_name}?"
                 raise
+
+    async def _made(self) -> Ssh:
+        if callable(self._ssh):
+            made = await asyncio.to_thread(self._ssh)
+            if callable(self._ssh):
+                self._ssh = made
+        return self._ssh

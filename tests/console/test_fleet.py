@@ -3,105 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from console.demo.sshd import HOST, SshServer, make_key
-from console.fleet import LiveFleet
 from console.link.errors import LinkError
-from console.link.hostkeys import HostKeys
-from console.link.pool import Pool
-from console.link.secrets import Secrets
-from console.link.ssh import Ssh
 from console.pace import ClockOffset, Pace, with_value
 from console.prompts import Nobody
-from console.view import LinkState, NodeAddress, NodeView
-
-QUICK = Pace(ping_s=0.3, backoff_first_s=0.05, backoff_max_s=0.1, refused_s=0.1)
-
-
-class Yes(Nobody):
-    async def accept_host_key(self, node: str, host: str, algorithm: str, fingerprint: str) -> bool:
-        return True
-
-
-class Plant:
-    """Nodes with an SSH server and a tiny agent each, and the fleet that watches them."""
-
-    def __init__(self, folder: Path, unix_http: Any, tiny_agent: Any) -> None:
-        self._folder, self._unix_http, self._tiny_agent = folder, unix_http, tiny_agent
-        make_key(folder / "id", "test")
-        self.agents: dict[str, Any] = {}
-        self.http: dict[str, Any] = {}
-        self.servers: dict[str, SshServer] = {}
-        self.addresses: list[NodeAddress] = []
-        self.fleet: LiveFleet
-
-    async def node(self, name: str, **agent: Any) -> NodeAddress:
-        self.agents[name] = self._tiny_agent(**{"node_id": f"id-{name}", "name": name, **agent})
-        socket = self._folder / f"{name}.sock"
-        self.http[name] = await self._unix_http(socket, self.agents[name].serve).__aenter__()
-        make_key(self._folder / f"{name}.key", name)
-        server = SshServer(
-            host_key=self._folder / f"{name}.key", client_key=self._folder / "id", sockets=(str(socket),)
-        )
-        await server.start()
-        self.servers[name] = server
-        address = NodeAddress(
-            name, HOST, server.port, "operator", socket=str(socket), identity_files=(str(self._folder / "id"),)
-        )
-        self.addresses.append(address)
-        return address
-
-    def open(self, pace: Pace = QUICK) -> LiveFleet:
-        ssh = Ssh(HostKeys(self._folder / "known_hosts"), Secrets(Yes()), agent_path="")
-        self.fleet = LiveFleet(self.addresses, Pool(ssh), pace=pace)
-        return self.fleet
-
-    async def until(self, name: str, check: Callable[[NodeView], bool]) -> NodeView:
-        async with asyncio.timeout(15):
-            while not (name in self.fleet.views() and check(self.fleet.views()[name])):
-                await self.fleet.wait_changed(self.fleet.version)
-        return self.fleet.views()[name]
-
-    async def stop(self) -> None:
-        for server in self.servers.values():
-            await server.unplug()
-        for http in self.http.values():
-            await http.__aexit__()
-
-
-@asynccontextmanager
-async def running(fleet: LiveFleet) -> AsyncIterator[None]:
-    task = asyncio.create_task(fleet.run())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-@pytest.fixture
-def in_plant(unix_http: Any, tiny_agent: Any) -> Callable[[Callable[[Plant], Any]], None]:
-    def run(body: Callable[[Plant], Any]) -> None:
-        async def whole() -> None:
-            with tempfile.TemporaryDirectory(prefix="p-") as folder:
-                plant = Plant(Path(folder), unix_http, tiny_agent)
-                try:
-                    await body(plant)
-                finally:
-                    await plant.stop()
-
-        asyncio.run(whole())
-
-    return run
+from console.view import LinkState, NodeView
 
 
 def is_up(view: NodeView) -> bool:
@@ -109,9 +21,9 @@ def is_up(view: NodeView) -> bool:
 
 
 def test_a_node_comes_up_with_status_telemetry_round_trip_and_trend(in_plant: Any) -> None:
-    async def body(plant: Plant) -> None:
+    async def body(plant: Any) -> None:
         await plant.node("press-07")
-        async with running(plant.open()):
+        async with plant.running():
             view = await plant.until("press-07", lambda v: is_up(v) and len(v.rate_trend) > 3 and v.rtt_ms is not None)
             assert view.status is not None
             assert view.status.node_id == "id-press-07"
@@ -125,13 +37,13 @@ def test_a_node_comes_up_with_status_telemetry_round_trip_and_trend(in_plant: An
 
 
 def test_views_change_only_by_new_ones_and_the_version_tells_which(in_plant: Any) -> None:
-    async def body(plant: Plant) -> None:
+    async def body(plant: Any) -> None:
         await plant.node("press-07")
         await plant.node("press-08")
         fleet = plant.open()
         before, version = fleet.views()["press-07"], fleet.version
         assert fleet.changed_since(0) == {"press-07", "press-08"}
-        async with running(fleet):
+        async with plant.running() as fleet:
             await plant.until("press-07", is_up)
             assert fleet.views()["press-07"] is not before
             assert before.link is LinkState.CONNECTING
@@ -144,9 +56,9 @@ def test_views_change_only_by_new_ones_and_the_version_tells_which(in_plant: Any
 
 
 def test_after_a_pulled_cable_the_stream_goes_on_at_its_cursor_with_a_gap_in_the_trend(in_plant: Any) -> None:
-    async def body(plant: Plant) -> None:
+    async def body(plant: Any) -> None:
         await plant.node("press-07")
-        async with running(plant.open()):
+        async with plant.running():
             await plant.until("press-07", lambda v: is_up(v) and v.telemetry is not None and v.telemetry.cursor > 2)
             await plant.servers["press-07"].unplug()
             down = await plant.until("press-07", lambda v: v.link is LinkState.DOWN)
@@ -164,9 +76,9 @@ def test_after_a_pulled_cable_the_stream_goes_on_at_its_cursor_with_a_gap_in_the
 
 
 def test_an_agent_that_hangs_turns_stale_then_down_while_ssh_stands(in_plant: Any) -> None:
-    async def body(plant: Plant) -> None:
+    async def body(plant: Any) -> None:
         await plant.node("press-07")
-        async with running(plant.open()):
+        async with plant.running():
             await plant.until("press-07", is_up)
             plant.agents["press-07"].hung.set()
             await plant.until("press-07", lambda v: v.link is LinkState.STALE)
@@ -179,10 +91,10 @@ def test_an_agent_that_hangs_turns_stale_then_down_while_ssh_stands(in_plant: An
 
 
 def test_telemetry_that_stops_is_stale_though_the_agent_still_answers(in_plant: Any) -> None:
-    async def body(plant: Plant) -> None:
+    async def body(plant: Any) -> None:
         await plant.node("press-07")
         agent = plant.agents["press-07"]
-        async with running(plant.open()):
+        async with plant.running():
             await plant.until("press-07", is_up)
             agent.period_s, quick = 1_000.0, agent.telemetry()
             agent.telemetry = lambda: replace_cursor(quick, agent.cursor)
@@ -197,10 +109,10 @@ def replace_cursor(telemetry: Any, cursor: int) -> Any:
 
 
 def test_no_agent_behind_a_working_login_is_its_own_state(in_plant: Any) -> None:
-    async def body(plant: Plant) -> None:
+    async def body(plant: Any) -> None:
         await plant.node("press-07")
         await plant.http["press-07"].__aexit__()
-        async with running(plant.open()):
+        async with plant.running():
             view = await plant.until("press-07", lambda v: v.link is LinkState.NO_AGENT)
             assert "agent is not reached" in view.link_error
             assert view.telemetry is None
@@ -210,10 +122,10 @@ def test_no_agent_behind_a_working_login_is_its_own_state(in_plant: Any) -> None
 
 
 def test_another_protocol_is_its_own_state(in_plant: Any) -> None:
-    async def body(plant: Plant) -> None:
+    async def body(plant: Any) -> None:
         await plant.node("press-07")
         plant.agents["press-07"].major = 99
-        async with running(plant.open()):
+        async with plant.running():
             view = await plant.until("press-07", lambda v: v.link is LinkState.WRONG_PROTOCOL)
             assert "speaks protocol 99.0" in view.link_error
             assert view.link_hint == "update the console"
@@ -222,10 +134,10 @@ def test_another_protocol_is_its_own_state(in_plant: Any) -> None:
 
 
 def test_a_changed_node_id_refuses_the_node_with_both_ids(in_plant: Any) -> None:
-    async def body(plant: Plant) -> None:
+    async def body(plant: Any) -> None:
         address = await plant.node("press-07")
         plant.addresses[:] = [replace(address, node_id="id-before")]
-        async with running(plant.open()):
+        async with plant.running():
             view = await plant.until("press-07", lambda v: v.link is LinkState.REFUSED)
             assert "pinned id-before" in view.link_error
             assert "shown id-press-07" in view.link_error
@@ -234,11 +146,11 @@ def test_a_changed_node_id_refuses_the_node_with_both_ids(in_plant: Any) -> None
 
 
 def test_a_doubled_node_id_refuses_the_second_and_names_both(in_plant: Any) -> None:
-    async def body(plant: Plant) -> None:
+    async def body(plant: Any) -> None:
         first = await plant.node("press-07", node_id="same")
         await plant.node("press-08", node_id="same")
         plant.addresses[0] = replace(first, node_id="same")
-        async with running(plant.open()):
+        async with plant.running():
             view = await plant.until("press-08", lambda v: v.link is LinkState.REFUSED)
             assert "press-08 and press-07 both answer as same" in view.link_error
 
@@ -246,11 +158,9 @@ def test_a_doubled_node_id_refuses_the_second_and_names_both(in_plant: Any) -> N
 
 
 def test_an_unknown_host_key_refuses_the_node_when_nobody_accepts_it(in_plant: Any) -> None:
-    async def body(plant: Plant) -> None:
+    async def body(plant: Any) -> None:
         await plant.node("press-07")
-        fleet = plant.open()
-        fleet._pool.ssh.secrets.prompter = Nobody()
-        async with running(fleet):
+        async with plant.running(person=Nobody()):
             view = await plant.until("press-07", lambda v: v.link is LinkState.REFUSED)
             assert "SHA256:" in view.link_error
             assert plant.http["press-07"].accepted == 0
@@ -259,10 +169,10 @@ def test_an_unknown_host_key_refuses_the_node_when_nobody_accepts_it(in_plant: A
 
 
 def test_the_clock_offset_of_a_node_is_measured(in_plant: Any) -> None:
-    async def body(plant: Plant) -> None:
+    async def body(plant: Any) -> None:
         await plant.node("press-07")
         plant.agents["press-07"].wall_ahead_s = -3_600.0
-        async with running(plant.open()):
+        async with plant.running():
             view = await plant.until("press-07", lambda v: is_up(v) and v.rtt_ms is not None and len(v.rate_trend) > 5)
             assert view.clock_offset_s is not None
             assert abs(view.clock_offset_s + 3_600.0) < 0.5
@@ -271,15 +181,15 @@ def test_the_clock_offset_of_a_node_is_measured(in_plant: Any) -> None:
 
 
 def test_logs_are_followed_over_a_loss_with_nothing_missing_and_nothing_twice(in_plant: Any) -> None:
-    async def body(plant: Plant) -> None:
+    async def body(plant: Any) -> None:
         await plant.node("press-07")
-        agent, fleet = plant.agents["press-07"], plant.open()
+        agent = plant.agents["press-07"]
         agent.log("one")
         agent.log("two")
         got: list[str] = []
-        async with running(fleet), asyncio.timeout(15):
+        async with plant.running() as fleet, asyncio.timeout(15):
             await plant.until("press-07", is_up)
-            async with aclosing(fleet.follow_logs("press-07", 0)) as lines:  # type: ignore[type-var]
+            async with aclosing(fleet.follow_logs("press-07", 0)) as lines:
                 async for line in lines:
                     got.append(line.text)
                     if line.text == "two":
@@ -295,10 +205,9 @@ def test_logs_are_followed_over_a_loss_with_nothing_missing_and_nothing_twice(in
 
 
 def test_a_node_added_while_it_runs_is_watched_and_a_doubled_name_is_refused(in_plant: Any) -> None:
-    async def body(plant: Plant) -> None:
+    async def body(plant: Any) -> None:
         await plant.node("press-07")
-        fleet = plant.open()
-        async with running(fleet):
+        async with plant.running() as fleet:
             address = await plant.node("press-08")
             fleet.add(address)
             await plant.until("press-08", is_up)
@@ -309,7 +218,7 @@ def test_a_node_added_while_it_runs_is_watched_and_a_doubled_name_is_refused(in_
 
 
 def test_clients_work_without_the_watch_and_a_fresh_one_is_a_login_of_its_own(in_plant: Any) -> None:
-    async def body(plant: Plant) -> None:
+    async def body(plant: Any) -> None:
         await plant.node("press-07")
         fleet = plant.open()
         assert (await fleet.client("press-07").status()).name == "press-07"
@@ -323,11 +232,11 @@ def test_clients_work_without_the_watch_and_a_fresh_one_is_a_login_of_its_own(in
 
 
 def test_nothing_of_a_fleet_is_left_when_it_stops(in_plant: Any) -> None:
-    async def body(plant: Plant) -> None:
+    async def body(plant: Any) -> None:
         for index in range(5):
             await plant.node(f"press-{index}")
         before = asyncio.all_tasks()
-        async with running(plant.open()):
+        async with plant.running():
             for index in range(5):
                 await plant.until(f"press-{index}", is_up)
         await asyncio.sleep(0.2)

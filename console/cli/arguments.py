@@ -1,0 +1,60 @@
+"""Words that several verbs take, and how durations and pairs are read."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import tomllib
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from console.cli.session import Session
+
+Verb = Callable[[Session, argparse.Namespace], Awaitable[int]]
+_DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(s|m|h|d)?$")
+_UNITS_S = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+
+
+def add_verb(
+    group: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    verb: Verb,
+    *,
+    summary: str,
+    json: bool = True,
+) -> argparse.ArgumentParser:
+    """One verb. `summary` is the line in --help."""
+    parser = group.add_parser(name, help=summary, description=summary[:1].upper() + summary[1:] + ".")
+    parser.set_defaults(verb=verb)
+    parser.add_argument("--accept", action="append", default=[], metavar="SHA256:...", help="accept this host key")
+    if json:
+        parser.add_argument("--json", action="store_true", help="machine-readable output")
+    return parser
+
+
+def add_yes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def duration_s(text: str) -> float:
+    """`90`, `90s`, `10m`, `1.5h`, `1d` in seconds. Raises ArgumentTypeError."""
+    found = _DURATION.match(text.strip())
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a duration such as 90s, 10m or 2h")
+    return float(found[1]) * _UNITS_S[found[2] or "s"]
+
+
+def pair(text: str) -> tuple[str, str]:
+    """`name=value`. Raises ArgumentTypeError."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise argparse.ArgumentTypeError(f"{text!r} is not name=value")
+    return name.strip(), value.strip()
+
+
+def toml_value(text: str) -> Any:
+    """`text` as a TOML value where it is one, otherwise the text itself."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

@@ -1,0 +1,249 @@
+"""`outstation bundle ...` and `outstation catalog ...`: bundles as files, and those that this console keeps."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import os
+import time
+from pathlib import Path
+
+import msgspec
+
+from console import figures
+from console.clean import clean_all
+from console.cli.arguments import add_verb
+from console.cli.session import Session
+from console.failure import FAILED, OK, USAGE, Failure
+from console.inspect import facts_from_model
+from store import durable, signing
+from store.archive import Archive, read_archive, sign_archive
+from store.builder import build
+from store.bundle import Facts, TensorSpec
+from store.catalog import BundleRow
+from store.errors import from_os
+
+
+def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declares both groups."""
+    bundles = verbs.add_parser("bundle", help="build, inspect, sign, verify bundles")
+    group = bundles.add_subparsers(dest="bundle_verb", required=True, metavar="VERB")
+    built = add_verb(group, "build", build_bundle, summary="make a bundle of a folder with a bundle.toml")
+    built.add_argument("folder", type=Path)
+    built.add_argument("-o", "--out", type=Path, default=Path(), help="a file, or the folder it goes to")
+    inspected = add_verb(group, "inspect", inspect_bundle, summary="what a bundle holds")
+    inspected.add_argument("bundle", help="a .ostn file, or NAME or NAME-VERSION of the catalog")
+    signed = add_verb(group, "sign", sign_bundle, summary="sign a bundle with an SSH key", json=False)
+    signed.add_argument("bundle", type=Path)
+    key = signed.add_mutually_exclusive_group(required=True)
+    key.add_argument("--key", type=Path, metavar="FILE", help="a private key")
+    key.add_argument("--agent", metavar="SHA256:...", help="a key of the ssh-agent, by its fingerprint")
+    signed.add_argument("-o", "--out", type=Path, help="another file than the bundle itself")
+    verified = add_verb(group, "verify", verify_bundle, summary="check a bundle's signature and every blob")
+    verified.add_argument("bundle", help="a .ostn file, or NAME or NAME-VERSION of the catalog")
+    verified.add_argument("--signers", type=Path, required=True, metavar="FILE", help="allowed signers")
+    catalog = verbs.add_parser("catalog", help="bundles that this console keeps")
+    kept = catalog.add_subparsers(dest="catalog_verb", required=True, metavar="VERB")
+    taken = add_verb(kept, "import", import_bundles, summary="take bundles from files or a stick")
+    taken.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    add_verb(kept, "list", list_bundles, summary="the bundles that this console keeps")
+
+
+def find_bundle(session: Session, text: str) -> Path:
+    """The file of a bundle named by its path, or by NAME, NAME-VERSION or digest in the catalog (newest of a name)."""
+    path = Path(text).expanduser()
+    if path.suffix == ".ostn" or "/" in text:
+        return path
+    for row in session.catalog.bundles():
+        if text in (row.name, f"{row.name}-{row.version}", row.digest):
+            return Path(row.path)
+    raise Failure(f"there is no bundle {text} in the catalog", "see `outstation catalog list`, or give the .ostn file")
+
+
+async def build_bundle(session: Session, args: argparse.Namespace) -> int:
+    """The model is read by the agent's own static reader, in a process of its own."""
+    facts = await asyncio.to_thread(build, args.folder, args.out, facts_from_model)
+    return _show_facts(session, facts, [])
+
+
+async def inspect_bundle(session: Session, args: argparse.Namespace) -> int:
+    """Facts, blobs and whether it is signed; nothing is verified."""
+    with await asyncio.to_thread(read_archive, find_bundle(session, args.bundle)) as archive:
+        facts = archive.facts()
+        blobs = [(digest, size) for digest, (_, size) in archive.blobs.items()]
+        signed = [("signature", _signer_of(archive))]
+        code = _show_facts(session, facts, signed, archive)
+        if not session.as_json:
+            session.line()
+            session.table(("BLOB", "BYTES"), [(digest, str(size)) for digest, size in blobs], right=(1,))
+    return code
+
+
+def _signer_of(archive: Archive) -> str:
+    if archive.signature_bytes is None:
+        return "NONE: no node takes it"
+    try:
+        return f"by key {signing.parse(archive.signature_bytes).key.fingerprint}, not verified here"
+    except signing.SignatureRefused as error:
+        return f"UNREADABLE: {error}"
+
+
+def _show_facts(session: Session, facts: Facts, more: list[tuple[str, str]], archive: Archive | None = None) -> int:
+    facts = clean_all(facts)
+    if session.as_json:
+        digest = archive.manifest_digest if archive else None
+        session.json({"facts": facts, "digest": digest, **dict(more)})
+        return OK
+    opsets = ", ".join(f"{domain or 'onnx'} {version}" for domain, version in facts.opsets.items())
+    session.pairs(
+        [
+            ("bundle", f"{facts.name} {facts.version} (epoch {facts.epoch}, sequence {facts.sequence})"),
+            *([("digest", archive.manifest_digest)] if archive else []),
+            ("model", f"{facts.model}, {figures.size(facts.model_bytes)}, opset {opsets}, IR {facts.ir_version}"),
+            ("inputs", ", ".join(map(_tensor, facts.inputs))),
+            ("outputs", ", ".join(map(_tensor, facts.outputs))),
+            ("memory", figures.size(facts.peak_memory_bytes)),
+            ("bindings", ", ".join(facts.bindings) or "none"),
+            *([("target", ", ".join(f"{k}={v}" for k, v in facts.target.items()))] if facts.target else []),
+            *([("expires", facts.expires)] if facts.expires else []),
+            *more,
+        ]
+    )
+    return OK
+
+
+def _tensor(spec: TensorSpec) -> str:
+    return f"{spec.name} {spec.datatype}{[('?' if size < 0 else size) for size in spec.shape]}".replace("'", "")
+
+
+async def sign_bundle(session: Session, args: argparse.Namespace) -> int:
+    """Signs the manifest, which names every blob."""
+    if args.key is not None:
+        passphrase = None
+
+        def sign(data: bytes) -> bytes:
+            return signing.sign_with_key_file(args.key, data, passphrase)
+
+        if _is_locked(args.key):
+            passphrase = await session.person.secret("bundle", f"passphrase for {args.key}")
+    else:
+        agent = os.environ.get("SSH_AUTH_SOCK")
+        if not agent:
+            raise Failure("no ssh-agent: SSH_AUTH_SOCK is not set", "start one, or sign with --key FILE", USAGE)
+
+        def sign(data: bytes) -> bytes:
+            return signing.sign_with_agent(args.agent, data, agent=Path(agent))
+
+    out = args.out or args.bundle
+    await asyncio.to_thread(sign_archive, args.bundle, out, sign)
+    session.line(f"signed {out}")
+    return OK
+
+
+def _is_locked(path: Path) -> bool:
+    """Whether a key file wants a passphrase, as far as its first lines tell."""
+    try:
+        text = path.read_bytes()[: 1 << 16]
+    except OSError as error:
+        raise from_os(error, "read", path) from error
+    if b"ENCRYPTED" in text:
+        return True
+    body = b"".join(line for line in text.splitlines() if not line.startswith(b"-----"))
+    return text.startswith(b"-----BEGIN OPENSSH") and b"\x00\x00\x00\x06bcrypt" in base64.b64decode(body + b"==")
+
+
+async def verify_bundle(session: Session, args: argparse.Namespace) -> int:
+    """Exit code 1 when the signature does not count or a blob is another one."""
+    try:
+        signers = args.signers.read_text("utf-8")
+    except OSError as error:
+        raise from_os(error, "read", args.signers) from error
+    with await asyncio.to_thread(read_archive, find_bundle(session, args.bundle)) as archive:
+        if archive.signature_bytes is None:
+            raise Failure("the bundle is not signed", "outstation bundle sign FILE --key KEY")
+        signer = signing.verify(archive.manifest_bytes, archive.signature_bytes, signers, at_s=time.time())
+        damaged = await asyncio.to_thread(archive.damaged)
+    if session.as_json:
+        session.json(
+            {
+                "principal": signer.principal,
+                "fingerprint": signer.fingerprint,
+                "warnings": list(signer.warnings),
+                "damaged": damaged,
+            }
+        )
+        return FAILED if damaged else OK
+    session.line(f"signed by {signer.principal}, key {signer.fingerprint}")
+    for warning in signer.warnings:
+        session.line(f"warning: {warning}")
+    for digest in damaged:
+        session.line(f"DAMAGED: the content of {digest} is another one")
+    return FAILED if damaged else OK
+
+
+async def import_bundles(session: Session, args: argparse.Namespace) -> int:
+    """Copies each whole and undamaged bundle into the console's folder, under its digest."""
+    rows = [await asyncio.to_thread(take_bundle, session.home.bundles, path) for path in args.files]
+    for row in rows:
+        session.catalog.put_bundle(row)
+        if not session.as_json:
+            session.line(f"{row.name} {row.version}  {figures.size(row.size_bytes)}  {row.digest}")
+    if session.as_json:
+        session.json([msgspec.to_builtins(row) for row in rows])
+    return OK
+
+
+def take_bundle(folder: Path, path: Path) -> BundleRow:
+    """Checks every blob of the archive at `path` and keeps a copy in `folder`. Raises Failure, BundleMalformed."""
+    with read_archive(path) as archive:
+        if archive.damaged():
+            raise Failure(f"{path}: a blob is damaged; nothing was taken", "copy the file again")
+        facts = archive.facts()
+        kept = folder / f"{archive.manifest_digest.removeprefix('sha256:')}.ostn"
+        durable.make_dir(folder, 0o700)
+        with path.open("rb") as source, durable.replacing(kept) as target:
+            while piece := source.read(1 << 20):
+                target.write(piece)
+        signer = ""
+        if archive.signature_bytes is not None:
+            signer = signing.parse(archive.signature_bytes).key.fingerprint
+        return BundleRow(
+            digest=archive.manifest_digest,
+            name=facts.name,
+            version=facts.version,
+            epoch=facts.epoch,
+            sequence=facts.sequence,
+            path=str(kept),
+            size_bytes=kept.stat().st_size,
+            signer=signer,
+            facts=msgspec.to_builtins(facts),
+            added_wall_s=time.time(),
+        )
+
+
+async def list_bundles(session: Session, args: argparse.Namespace) -> int:
+    """By name, newest first."""
+    rows = session.catalog.bundles()
+    if session.as_json:
+        session.json([msgspec.to_builtins(row) for row in rows])
+        return OK
+    if not rows:
+        session.line("no bundles yet; take some with `outstation catalog import FILE`")
+        return OK
+    session.table(
+        ("BUNDLE", "VERSION", "SIZE", "SIGNED BY", "ADDED", "DIGEST"),
+        [
+            (
+                row.name,
+                row.version,
+                figures.size(row.size_bytes),
+                row.signer or "NOBODY",
+                figures.day_and_time(round(row.added_wall_s * 1e6)),
+                row.digest,
+            )
+            for row in rows
+        ],
+        right=(2,),
+    )
+    return OK

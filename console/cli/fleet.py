@@ -1,0 +1,203 @@
+"""`status`, `checks`, `alerts`, `ack`, `hold`, `release`: the fleet as it is now, and what a person does about it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from console import figures
+from console.cli.arguments import add_verb, add_yes
+from console.cli.session import Session
+from console.client import AgentClient
+from console.failure import FAILED, NOT_REACHED, OK, Account, account
+from console.link.errors import LinkError
+from console.wire import AgentError
+from nodeagent.protocol import Alert, BundleTelemetry, Status
+
+T = TypeVar("T")
+Outcome = tuple[str, T | None, Account | None]
+
+
+def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declares the verbs."""
+    add_verb(verbs, "status", status, summary="how nodes do now").add_argument("nodes", nargs="*", metavar="NODE")
+    add_verb(verbs, "checks", checks, summary="run a node's own checks").add_argument("node")
+    add_verb(verbs, "alerts", alerts, summary="alerts of nodes").add_argument("nodes", nargs="*", metavar="NODE")
+    ack = add_verb(verbs, "ack", acknowledge, summary="acknowledge an alert under your name")
+    ack.add_argument("node")
+    ack.add_argument("alert", type=int, help="its number in `outstation alerts`")
+    ack.add_argument("--note", default="", help="what you know about it")
+    held = add_verb(verbs, "hold", hold, summary="outputs of a node to the safe value, now")
+    held.add_argument("node")
+    held.add_argument("--reason", default="", help="why, for the ledger")
+    add_yes(held)
+    released = add_verb(verbs, "release", release, summary="end a hold")
+    released.add_argument("node")
+    released.add_argument("--reason", default="")
+    add_yes(released)
+
+
+async def _from_each(
+    session: Session, names: list[str], ask: Callable[[AgentClient], Awaitable[T]]
+) -> list[Outcome[T]]:
+    """Asks every node at the same time; who fails does not stop the others."""
+    async with session.fleet(names) as fleet:
+
+        async def one(name: str) -> Outcome[T]:
+            try:
+                return name, await ask(fleet.client(name)), None
+            except (LinkError, AgentError) as error:
+                return name, None, account(error)
+
+        return await asyncio.gather(*(one(name) for name in fleet.views()))
+
+
+async def status(session: Session, args: argparse.Namespace) -> int:
+    """One line a node; exit code 3 when one is not reached: unknown is never ok."""
+    found = await _from_each(session, args.nodes, lambda client: client.status())
+    if session.as_json:
+        session.json([_status_json(name, answer, failure) for name, answer, failure in found])
+    else:
+        rows = [_status_row(name, answer, failure) for name, answer, failure in found]
+        session.table(("STATE", "NODE", "MODEL", "INF/S", "P95 ms", "CPU %", "DISK", "NOTE"), rows, right=(3, 4, 5, 6))
+    return _code(found)
+
+
+def _status_json(name: str, answer: Status | None, failure: Account | None) -> dict[str, object]:
+    if failure is not None:
+        return {"node": name, "reached": False, "error": failure.what, "hint": failure.hint}
+    return {"node": name, "reached": True, "status": answer}
+
+
+def _status_row(name: str, answer: Status | None, failure: Account | None) -> tuple[str, ...]:
+    if answer is None:
+        return ("UNKN", name, "?", "?", "?", "?", "?", failure.what if failure else "")
+    telemetry, host = answer.telemetry, answer.telemetry.host
+    bundles = telemetry.bundles
+    latencies = [b.latency_ms_p95 for b in bundles if b.latency_ms_p95 is not None]
+    return (
+        condition(answer),
+        name,
+        ", ".join(model_text(bundle) for bundle in bundles) or "nothing installed",
+        figures.rate(sum(b.inferences_per_s for b in bundles)) if bundles else figures.NONE,
+        figures.number(max(latencies)) if latencies else figures.NONE,
+        figures.whole(host.cpu_percent),
+        figures.size(host.disk_bytes_free),
+        _note(answer),
+    )
+
+
+def condition(answer: Status) -> str:
+    """ALRM, WARN, MMNT or OK, by what stands on the node."""
+    telemetry = answer.telemetry
+    standing = [alert.priority for alert in telemetry.alerts if alert.cleared_us is None]
+    if telemetry.mode == "safe" or telemetry.hold or (standing and min(standing) <= 2):
+        return "ALRM"
+    if telemetry.out_of_service:
+        return "MMNT"
+    if standing or any(bundle.state != "serving" for bundle in telemetry.bundles):
+        return "WARN"
+    return "OK"
+
+
+def model_text(bundle: BundleTelemetry) -> str:
+    """`bearing 2.1 r14`, `bearing trial 3:12`, and the state where it is not serving."""
+    if bundle.trial is not None:
+        return f"{bundle.bundle} {bundle.version} trial {figures.countdown(bundle.trial.seconds_left)}"
+    state = "" if bundle.state == "serving" else f" {bundle.state}"
+    return f"{bundle.bundle} {bundle.version} r{bundle.revision}{state}"
+
+
+def _note(answer: Status) -> str:
+    telemetry = answer.telemetry
+    if telemetry.mode == "safe":
+        return "SAFE: the agent's database cannot be used"
+    if telemetry.hold:
+        return f"HOLD by {telemetry.hold.by}: {telemetry.hold.reason}"
+    if telemetry.out_of_service:
+        return f"out of service by {telemetry.out_of_service.by}: {telemetry.out_of_service.reason}"
+    if telemetry.alerts:
+        return min(telemetry.alerts, key=lambda alert: alert.priority).message
+    return next((bundle.reason for bundle in telemetry.bundles if bundle.reason), "")
+
+
+def _code(found: list[Outcome[T]]) -> int:
+    codes = {failure.code for _, _, failure in found if failure is not None}
+    return NOT_REACHED if NOT_REACHED in codes else FAILED if codes else OK
+
+
+async def checks(session: Session, args: argparse.Namespace) -> int:
+    """Exit code 1 when one is bad."""
+    async with session.client(args.node) as client:
+        found = await client.checks()
+    if session.as_json:
+        session.json(found)
+    else:
+        rows = [(check.verdict.upper(), check.name, check.text, check.advice) for check in found]
+        session.table(("", "CHECK", "FOUND", "ADVICE"), rows)
+    return FAILED if any(check.verdict == "bad" for check in found) else OK
+
+
+async def alerts(session: Session, args: argparse.Namespace) -> int:
+    """Highest priority first, over all nodes asked."""
+    found = await _from_each(session, args.nodes, lambda client: client.alerts())
+    standing = sorted(
+        ((name, alert) for name, answer, _ in found for alert in answer or ()),
+        key=lambda item: (item[1].priority, -item[1].raised_us),
+    )
+    if session.as_json:
+        session.json([{"node": name, "alert": alert} for name, alert in standing])
+    else:
+        session.table(
+            ("PRI", "NODE", "NUMBER", "SINCE", "STATE", "WHAT", "DO"),
+            [_alert_row(name, alert) for name, alert in standing],
+            right=(2,),
+        )
+    for name, _, failure in found:
+        if failure is not None and not session.as_json:
+            session.line(f"?  {name}: not known: {failure.what}")
+    return _code(found)
+
+
+def _alert_row(name: str, alert: Alert) -> tuple[str, ...]:
+    by = f" by {alert.acknowledged_by}" if alert.acknowledged_by else ""
+    what = f"{alert.subject}: {alert.message}" if alert.subject else alert.message
+    since = figures.day_and_time(alert.raised_us)
+    return (str(alert.priority), name, str(alert.id), since, f"{alert.state}{by}", what, alert.advice)
+
+
+async def acknowledge(session: Session, args: argparse.Namespace) -> int:
+    """Works in MONITOR too."""
+    async with session.client(args.node) as client:
+        alert = await client.acknowledge(args.alert, args.note)
+    if session.as_json:
+        session.json(alert)
+    else:
+        session.line(f"{args.node}: alert {alert.id} acknowledged by {alert.acknowledged_by}")
+    return OK
+
+
+async def hold(session: Session, args: argparse.Namespace) -> int:
+    """Needs one person and no lease."""
+    await session.agreed(f"{args.node}: every output goes to its safe value at once; recording goes on.", args.node)
+    async with session.client(args.node) as client:
+        held = await client.hold(args.reason)
+    if session.as_json:
+        session.json(held)
+    else:
+        session.line(f"{args.node}: HELD by {held.by}. End it with `outstation release {args.node}`")
+    return OK
+
+
+async def release(session: Session, args: argparse.Namespace) -> int:
+    """The outputs follow the models again."""
+    await session.agreed(f"{args.node}: outputs follow the models' decisions again.", args.node)
+    async with session.client(args.node) as client:
+        after = await client.release(args.reason)
+    if session.as_json:
+        session.json(after)
+    else:
+        session.line(f"{args.node}: released" if after.telemetry.hold is None else f"{args.node}: still held")
+    return OK if after.telemetry.hold is None else FAILED

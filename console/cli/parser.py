@@ -1,0 +1,16 @@
+"""Every verb of the command line, declared by its group."""
+
+from __future__ import annotations
+
+import argparse
+
+from console.cli import bundle, data, deploy, fleet, node, outside
+
+GROUPS = (node, fleet, data, deploy, bundle, outside)
+
+
+def add_verbs(parser: argparse.ArgumentParser) -> None:
+    """Declares all of them. A verb sets `verb` (async) or `direct` (runs its own loop)."""
+    verbs = parser.add_subparsers(dest="group", metavar="VERB", title="verbs")
+    for group in GROUPS:
+        group.add(verbs)

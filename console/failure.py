@@ -1,0 +1,76 @@
+"""What went wrong, for a person at a terminal: what failed, on which node, why, what next. Never a traceback."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from console.clean import clean
+from console.deploy import DeployFailed
+from console.link.errors import LinkError
+from console.link.resolve import ResolveError
+from console.view import LinkState
+from console.watch import explain
+from console.wire import AgentError
+from store.builder import BuildRefused
+from store.bundle import BundleMalformed
+from store.catalog import NodeIdConflict
+from store.errors import StoreError
+from store.signers import SignersRefused
+from store.signing import SignatureRefused, SigningFailed
+from store.sshagent import AgentRefused
+
+OK = 0
+FAILED = 1
+USAGE = 2
+NOT_REACHED = 3
+
+EXPECTED = (
+    AgentError,
+    LinkError,
+    DeployFailed,
+    ResolveError,
+    BuildRefused,
+    BundleMalformed,
+    NodeIdConflict,
+    StoreError,
+    SignersRefused,
+    SignatureRefused,
+    SigningFailed,
+    AgentRefused,
+)
+
+
+class Failure(Exception):
+    """A verb's own no: `code` is the exit code."""
+
+    def __init__(self, message: str, hint: str = "", code: int = FAILED) -> None:
+        super().__init__(message)
+        self.message, self.hint, self.code = message, hint, code
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One failure, ready to be printed."""
+
+    code: int
+    what: str
+    hint: str = ""
+
+    def lines(self) -> list[str]:
+        return [f"outstation: {clean(self.what)}", *([f"  next: {clean(self.hint)}"] if self.hint else [])]
+
+
+def account(error: BaseException) -> Account:
+    """The account of an expected error."""
+    if isinstance(error, Failure):
+        return Account(error.code, error.message, error.hint)
+    if isinstance(error, AgentError):
+        return Account(FAILED, f"{error.node}: refused: {error.error.message} ({error.error.code})", error.error.hint)
+    if isinstance(error, LinkError):
+        refused = error.state in (LinkState.REFUSED, LinkState.WRONG_PROTOCOL)
+        return Account(FAILED if refused else NOT_REACHED, f"{error.subject}: {explain(error)}", error.hint)
+    if isinstance(error, DeployFailed):
+        return Account(FAILED, f"{error.node}: {error.step}: {error.message}", error.hint)
+    hint = getattr(error, "hint", "")
+    text = explain(error)
+    return Account(FAILED, text, "" if not isinstance(hint, str) or hint in text else hint)

@@ -1,0 +1,233 @@
+"""What screens start, over the live links: the same core as the command line, errors as the app shows them.
+
+The catalog is used in one thread of its own. Changes need OPERATE; hold, acknowledge and label do not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from console import deploy as flow
+from console.clean import clean
+from console.deploy import DeployFailed, Progress, Reach
+from console.failure import EXPECTED, Failure, account
+from console.operations import BundleEntry, OnStep, OperationFailed, Step
+from nodeagent.protocol import Alert, Deployment, DeploymentState, LogsPage, Passport, RecordsPage, Trend
+from store.archive import Archive, read_archive
+from store.catalog import BundleRow, Catalog, DeploymentRow
+
+T = TypeVar("T")
+FINAL = {DeploymentState.COMMITTED, DeploymentState.ROLLED_BACK, DeploymentState.REFUSED}
+
+
+class LiveOperations:
+    """`console.operations.Operations` over a fleet's links."""
+
+    def __init__(self, fleet: Reach, catalog: Path, *, operator: str) -> None:
+        self._fleet, self._path, self._operator = fleet, catalog, operator
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="catalog")
+        self._opened: Catalog | None = None
+        self._operating = False
+
+    @property
+    def operator(self) -> str:
+        return self._operator
+
+    def close(self) -> None:
+        """Closes the catalog, in its own thread."""
+        if self._opened is not None:
+            self._thread.submit(self._opened.close).result()
+        self._thread.shutdown()
+
+    async def enter_operate(self) -> None:
+        self._operating = True
+
+    async def leave_operate(self) -> None:
+        self._operating = False
+
+    # -- the catalog
+
+    async def bundles(self) -> list[BundleEntry]:
+        rows = await self._guarded("read the catalog", "", self._in_catalog(Catalog.bundles))
+        return [_entry(row) for row in rows]
+
+    async def _archive(self, digest: str) -> Archive:
+        row = await self._in_catalog(lambda catalog: catalog.bundle(digest))
+        if row is None:
+            raise Failure("the bundle is not in the catalog any more", "import its .ostn file again")
+        return await asyncio.to_thread(read_archive, Path(row.path))
+
+    async def _in_catalog(self, act: Callable[[Catalog], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._with_catalog, act)
+
+    def _with_catalog(self, act: Callable[[Catalog], T]) -> T:
+        if self._opened is None:
+            self._opened = Catalog(self._path)
+        return act(self._opened)
+
+    # -- deployments
+
+    async def passport(self, node: str, digest: str) -> Passport:
+        async def ask() -> Passport:
+            with await self._archive(digest) as archive:
+                return await flow.check_passport(self._fleet.client(node), archive)
+
+        return await self._guarded("passport", node, ask())
+
+    async def deploy(self, node: str, digest: str, *, window_s: float, on_step: OnStep) -> Deployment:
+        return await self._change("deploy", node, lambda: self._deploy(node, digest, window_s, on_step))
+
+    async def _deploy(self, node: str, digest: str, window_s: float, on_step: OnStep) -> Deployment:
+        node_id = await self._fleet.client(node).identify()
+        row = DeploymentRow(
+            id=uuid.uuid4().hex,
+            node=node,
+            node_id=node_id,
+            digest=digest,
+            operator=self._operator,
+            window_s=window_s,
+            started_wall_s=time.time(),
+        )
+        with await self._archive(digest) as archive:
+            await self._in_catalog(lambda catalog: catalog.start_deployment(row))
+            try:
+                found = await flow.deploy(
+                    self._fleet,
+                    node,
+                    archive,
+                    window_s=window_s,
+                    operator=self._operator,
+                    on_progress=lambda progress: on_step(_step(progress)),
+                    deployment=row.id,
+                )
+            except EXPECTED as error:
+                await self._note(row.id, "failed" if isinstance(error, DeployFailed) else "unknown", str(error))
+                raise
+        await self._note(row.id, found.state)
+        return found
+
+    async def _note(self, id_: str, state: str, detail: str = "") -> None:
+        """Keeps what became of a deployment; no end while only the node knows it."""
+        ended = time.time() if state in FINAL or state == "failed" else None
+        await self._in_catalog(partial(Catalog.set_deployment, id_=id_, state=state, detail=detail, ended_wall_s=ended))
+
+    async def confirm(self, node: str, deployment: str) -> Deployment:
+        async def act() -> Deployment:
+            found = await flow.confirm(self._fleet, node, deployment, operator=self._operator)
+            await self._note(deployment, found.state)
+            return found
+
+        return await self._change("confirm", node, act)
+
+    async def rollback(self, node: str, deployment: str, reason: str) -> Deployment:
+        async def act() -> Deployment:
+            found = await flow.rollback(self._fleet, node, deployment, operator=self._operator, reason=reason)
+            await self._note(deployment, found.state, reason)
+            return found
+
+        return await self._change("roll back", node, act)
+
+    async def revert(self, node: str, bundle: str, *, window_s: float, reason: str) -> Deployment:
+        return await self._change(
+            "revert",
+            node,
+            lambda: flow.revert(self._fleet, node, bundle, operator=self._operator, window_s=window_s, reason=reason),
+        )
+
+    async def extend(self, node: str, deployment: str, window_s: float) -> Deployment:
+        return await self._change(
+            "extend", node, lambda: flow.extend(self._fleet, node, deployment, window_s, operator=self._operator)
+        )
+
+    async def deployments(self, node: str) -> list[Deployment]:
+        page = await self._guarded("deployments", node, self._fleet.client(node).deployments())
+        return page.deployments
+
+    # -- one person, no lease
+
+    async def hold(self, node: str, reason: str) -> None:
+        await self._guarded("hold", node, self._fleet.client(node).hold(reason))
+
+    async def release(self, node: str, reason: str) -> None:
+        await self._change("release", node, lambda: self._fleet.client(node).release(reason))
+
+    async def acknowledge(self, node: str, alert: int, note: str) -> Alert:
+        return await self._guarded("acknowledge", node, self._fleet.client(node).acknowledge(alert, note))
+
+    async def label(self, node: str, bundle: str, key: int, label: str) -> None:
+        await self._guarded("label", node, self._fleet.client(node).label(key, bundle, label))
+
+    # -- reading
+
+    async def records(self, node: str, bundle: str, *, before: int | None, limit: int) -> RecordsPage:
+        client = self._fleet.client(node)
+        asked = client.records(bundle, before=before, limit=limit, newest_first=True)
+        return await self._guarded("records", node, asked)
+
+    async def trend(self, node: str, bundle: str) -> Trend:
+        return await self._guarded("trend", node, self._fleet.client(node).trend(bundle))
+
+    async def logs(self, node: str, *, after: int | None, limit: int) -> LogsPage:
+        return await self._guarded("logs", node, self._fleet.client(node).logs(after=after, limit=limit))
+
+    # -- how it ends
+
+    async def _change(self, what: str, node: str, act: Callable[[], Awaitable[T]]) -> T:
+        if not self._operating:
+            raise OperationFailed(what, node=node, why=["this console is in MONITOR"], hint="press o for OPERATE")
+        return await self._guarded(what, node, act())
+
+    async def _guarded(self, what: str, node: str, work: Awaitable[T]) -> T:
+        try:
+            return await work
+        except (Failure, *EXPECTED) as error:
+            found = account(error)
+            raise OperationFailed(
+                f"{what} failed", node=node, why=[clean(found.what)], hint=clean(found.hint)
+            ) from error
+
+
+def _step(progress: Progress) -> Step:
+    return Step(
+        step=progress.step,
+        node=progress.node,
+        done_bytes=progress.done_bytes,
+        total_bytes=progress.total_bytes,
+        rate=progress.rate,
+        eta_s=progress.eta_s,
+        text=progress.text,
+    )
+
+
+def _entry(row: BundleRow) -> BundleEntry:
+    return BundleEntry(
+        name=clean(row.name),
+        version=clean(row.version),
+        digest=row.digest,
+        size_bytes=row.size_bytes,
+        signer=clean(row.signer),
+        added_s=row.added_wall_s,
+        source=Path(row.path).name,
+        inputs=_tensors(row.facts.get("inputs")),
+        outputs=_tensors(row.facts.get("outputs")),
+    )
+
+
+def _tensors(found: object) -> str:
+    """`vibration f32[8], temperature f32[1]`, from facts as they were kept."""
+    if not isinstance(found, list):
+        return ""
+    return clean(", ".join(f"{spec[0]} {spec[1]}{spec[2]}" for spec in map(_fields, found)))
+
+
+def _fields(spec: object) -> tuple[object, object, object]:
+    if isinstance(spec, dict):
+        return spec.get("name", "?"), str(spec.get("datatype", "?")).lower(), spec.get("shape", "")
+    return "?", "?", ""
