@@ -22,6 +22,7 @@ from nodeagent.http_preface import peer_of
 
 SWEEP_S = 1.0
 ACCEPT_BACKLOG = 128
+READ_BYTES = 256 << 10
 _POLL_S = 0.002
 
 __all__ = ["HttpError", "HttpServer", "Limits", "Request", "Response"]
@@ -46,6 +47,7 @@ class HttpServer:
         self.limits = limits or Limits()
         self.path_of_unreadable = path_of_unreadable  # gives the shape of errors for requests without a path
         self.heads = Heads(self.limits, self._admit)
+        self.read_buffer = memoryview(bytearray(READ_BYTES))
         self.now_s = asyncio.get_running_loop().time()  # coarse: moved by sweep
         self.requests_lost_total = 0
         self._handler = handler

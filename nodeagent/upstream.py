@@ -14,6 +14,7 @@ from typing import NamedTuple
 from nodeagent.http_message import Reply, Response
 
 JOIN_BYTES_MAX = 64 << 10
+READ_BYTES = 256 << 10
 HEAD_BYTES_MAX = 16_384
 HEADS_KEPT_MAX = 128
 _STATUS = re.compile(rb"HTTP/1\.1 ([0-9]{3}) [^\r\n]*\r\n")
@@ -36,13 +37,14 @@ class _AnswerHead(NamedTuple):
     last: bool
 
 
-class Upstream(asyncio.Protocol):
+class Upstream(asyncio.BufferedProtocol):
     """One connection. `on_end(left, refused)` gets what stayed unanswered when it ended.
 
     `refused` is True where the worker said that its last answer was the last: it took none of those that are left.
     """
 
     def __init__(self, on_end: Callable[[Upstream, list[Pending], bool], None]) -> None:
+        self._read_buffer = memoryview(bytearray(READ_BYTES))
         self.waiting: deque[Pending] = deque()
         self.waiting_bytes = 0
         self._on_end = on_end
@@ -75,7 +77,13 @@ class Upstream(asyncio.Protocol):
         if out:
             self._transport.write(b"".join(out))
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._read_buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._received(bytes(self._read_buffer[:nbytes]))
+
+    def _received(self, data: bytes) -> None:
         if self._missing:
             piece = data[: self._missing] if len(data) > self._missing else data
             data = data[len(piece) :]

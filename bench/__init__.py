@@ -1,0 +1,1 @@
+"""Every figure that we claim, one command each: `python -m bench [NAME...]`."""
