@@ -2,7 +2,7 @@
 
 `python -m console.demo.host FOLDER`: one JSON line a node on standard output, then a line `{"ready": true}`.
 Commands are JSON lines on standard input (`unplug`, `plug`, `stop-plc`, `start-plc`); when the input ends, all stops.
-The folder belongs to the demo alone; who started the host removes it.
+The folder belongs to the demo alone, and is removed with it unless `--keep` is given.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sys
 from dataclasses import dataclass, field
@@ -205,7 +206,7 @@ async def _listen(commands: asyncio.Queue[dict[str, Any]]) -> None:
         commands.put_nowait(json.loads(line))
 
 
-async def _run(folder: Path) -> None:
+async def _run(folder: Path, *, keep: bool) -> None:
     plant = Plant(folder)
     commands: asyncio.Queue[dict[str, Any]] = asyncio.Queue(COMMANDS_MAX)
     tasks = [asyncio.ensure_future(_serve(plant, commands)), asyncio.ensure_future(_listen(commands))]
@@ -220,7 +221,9 @@ async def _run(folder: Path) -> None:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await plant.stop()
+        if not keep:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":
-    asyncio.run(_run(Path(sys.argv[1])))
+    asyncio.run(_run(Path(sys.argv[1]), keep="--keep" in sys.argv[2:]))

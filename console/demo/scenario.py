@@ -1,0 +1,258 @@
+"""What the headless demo does and shows: each claim with its row on a node, true only if it was seen."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from console import deploy
+from console.client import AgentClient
+from console.demo.plan import BAD_NODE, DEGRADING_NODE, GOOD_NODE, NODES, UNPLUGGED_NODE
+from console.demo.plant import Plant
+from console.demo.provision import OPERATOR, Bundles
+from console.fleet import LiveFleet
+from console.link.errors import LinkError
+from console.view import LinkState, NodeView
+from console.wire import AgentError
+from nodeagent.protocol import Deployment, DeploymentState, LedgerEntry, Record, RollbackReason
+from store.archive import read_archive
+
+POLL_S = 0.3
+TRIAL_S = 45.0
+SOAK_S = 2.0
+LEDGER_PAGES_MAX = 100
+FAILURES = (LinkError, AgentError, deploy.DeployFailed)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One thing that the demo says happened. `evidence` names the rows: node, ledger_seq, record_key."""
+
+    claim: str
+    ok: bool
+    node: str
+    text: str
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What every act of the scenario works with. `deadline_s` is on the monotonic clock."""
+
+    fleet: LiveFleet
+    plant: Plant
+    bundles: Bundles
+    deadline_s: float
+
+    async def until(self, look: Callable[[], Awaitable[Any]]) -> Any:
+        """What `look` finds as soon as it finds something; None when the time is up. A lost link is looked at again."""
+        while time.monotonic() < self.deadline_s:
+            try:
+                if found := await look():
+                    return found
+            except (LinkError, AgentError):
+                pass
+            await asyncio.sleep(POLL_S)
+        return None
+
+    def view(self, node: str) -> NodeView:
+        return self.fleet.views()[node]
+
+    async def newest(self, node: str, *, after: int = 0, decision: str | None = None) -> Record | None:
+        """The newest record of the node's first bundle above the key `after`."""
+        bundle = next(plan.example for plan in NODES if plan.name == node)
+        page = await self.fleet.client(node).records(
+            bundle, after=after or None, limit=1, decision=decision, newest_first=True
+        )
+        return page.records[0] if page.records else None
+
+
+async def play(scene: Scene) -> list[Claim]:
+    """Every act; those that do not touch the same node go side by side."""
+    claims = await up(scene)
+    claims += [await unplugged(scene)]
+    claims += await asyncio.gather(
+        recorded(scene), degrading(scene), good_deployment(scene), bad_deployment(scene), jumped(scene)
+    )
+    claims += [await plc_lost(scene)]
+    return claims
+
+
+async def up(scene: Scene) -> list[Claim]:
+    """Every node that is plugged in is seen live, over SSH."""
+
+    async def one(node: str) -> Claim:
+        async def look() -> NodeView | None:
+            view = scene.view(node)
+            return view if view.link is LinkState.UP and view.is_known(time.monotonic()) else None
+
+        view = await scene.until(look)
+        text = "live over SSH" if view else f"{scene.view(node).link}: {scene.view(node).link_error}"
+        evidence = {"node_id": view.status.node_id, "cursor": view.telemetry.cursor} if view else {}
+        return Claim("node up", view is not None, node, text, evidence)
+
+    return await asyncio.gather(*(one(plan.name) for plan in NODES if not plan.unplugged))
+
+
+async def unplugged(scene: Scene) -> Claim:
+    """The node whose cable is pulled is not shown as well."""
+
+    async def look() -> NodeView | None:
+        view = scene.view(UNPLUGGED_NODE)
+        return view if view.link is LinkState.DOWN and not view.is_known(time.monotonic()) else None
+
+    view = await scene.until(look)
+    text = f"{scene.view(UNPLUGGED_NODE).link}: {scene.view(UNPLUGGED_NODE).link_error}"
+    return Claim("unreachable node is unknown", view is not None, UNPLUGGED_NODE, text)
+
+
+async def recorded(scene: Scene) -> Claim:
+    """Every live node writes records."""
+    keys: dict[str, int] = {}
+    for plan in NODES:
+        if plan.unplugged:
+            continue
+
+        async def look(node: str = plan.name) -> Record | None:
+            return await scene.newest(node)
+
+        if found := await scene.until(look):
+            keys[plan.name] = found.key
+    wanted = [plan.name for plan in NODES if not plan.unplugged]
+    missing = [name for name in wanted if name not in keys]
+    text = f"no record from {', '.join(missing)}" if missing else f"{len(keys)} nodes record"
+    return Claim("predictions recorded", not missing, "", text, {"record_keys": keys})
+
+
+async def degrading(scene: Scene) -> Claim:
+    """The pump that wears out is found by the model."""
+
+    async def look() -> Record | None:
+        return await scene.newest(DEGRADING_NODE, decision="alarm")
+
+    found = await scene.until(look)
+    if found is None:
+        return Claim("degrading machine raises an alarm", False, DEGRADING_NODE, "no alarm was recorded")
+    evidence = {"record_key": found.key, "score": found.score, "revision": found.revision}
+    return Claim("degrading machine raises an alarm", True, DEGRADING_NODE, f"score {found.score:.2f}", evidence)
+
+
+async def good_deployment(scene: Scene) -> Claim:
+    """A good bundle is tried, confirmed by a new login, and predicts."""
+    claim = "good bundle committed"
+    try:
+        trial = await _deploy(scene, GOOD_NODE, scene.bundles.good)
+        await asyncio.sleep(SOAK_S)
+        done = await deploy.confirm(scene.fleet, GOOD_NODE, trial.id, operator=OPERATOR)
+    except FAILURES as error:
+        return Claim(claim, False, GOOD_NODE, str(error))
+    entry = await ledger_entry(scene.fleet.client(GOOD_NODE), trial.id, "COMMITTED")
+
+    async def look() -> Record | None:
+        found = await scene.newest(GOOD_NODE)
+        return found if found and found.revision == done.revision else None
+
+    record = await scene.until(look)
+    ok = done.state is DeploymentState.COMMITTED and entry is not None and record is not None
+    return Claim(claim, ok, GOOD_NODE, f"{done.bundle} {done.version} r{done.revision}", _rows(done, entry, record))
+
+
+async def bad_deployment(scene: Scene) -> Claim:
+    """A bad bundle rolls itself back; nobody asks it to."""
+    claim = "bad bundle rolled itself back"
+    try:
+        trial = await _deploy(scene, BAD_NODE, scene.bundles.bad)
+    except FAILURES as error:
+        return Claim(claim, False, BAD_NODE, str(error))
+
+    async def ended() -> Deployment | None:
+        found = await scene.fleet.client(BAD_NODE).deployment(trial.id)
+        return found if found.state is not DeploymentState.TRIAL else None
+
+    done = await scene.until(ended)
+    if done is None or done.state is not DeploymentState.ROLLED_BACK:
+        return Claim(claim, False, BAD_NODE, f"the deployment is {done.state if done else 'still in its trial'}")
+    entry = await ledger_entry(scene.fleet.client(BAD_NODE), trial.id, "ROLLED_BACK")
+
+    async def look() -> Record | None:
+        found = await scene.newest(BAD_NODE)
+        return found if found and found.revision != done.revision else None
+
+    record = await scene.until(look)
+    why = done.error.message if done.error else ""
+    ok = done.reason is RollbackReason.FAILED and entry is not None and record is not None
+    return Claim(claim, ok, BAD_NODE, f"{done.reason}: {why}", _rows(done, entry, record))
+
+
+async def jumped(scene: Scene) -> Claim:
+    """The second site is reached through its jump host."""
+    behind = [plan.name for plan in NODES if plan.jump and not plan.unplugged]
+    lost = [name for name in behind if scene.view(name).link is not LinkState.UP]
+    routes = {name: list(scene.view(name).address.jumps) for name in behind}
+    text = f"not reached: {', '.join(lost)}" if lost else f"{len(behind)} nodes behind {routes[behind[0]][0]}"
+    return Claim("site behind a jump host", not lost and all(routes.values()), "", text, {"routes": routes})
+
+
+async def plc_lost(scene: Scene) -> Claim:
+    """A PLC dies and comes back: the node says so, and records again by itself."""
+    claim = "PLC lost and found again"
+    plan = next(plan for plan in NODES if plan.name == GOOD_NODE)
+    assert plan.plc is not None
+    before = await scene.newest(GOOD_NODE)
+    await scene.plant.command(do="stop-plc", plc=plan.plc.name)
+
+    async def silent() -> str | None:
+        sources = [source for bundle in _bundles(scene.view(GOOD_NODE)) for source in bundle.sources]
+        return next((source.state for source in sources if source.state != "up"), None)
+
+    seen = await scene.until(silent)
+    await scene.plant.command(do="start-plc", plc=plan.plc.name)
+    last = await scene.newest(GOOD_NODE)
+    mark = max(record.key for record in (before, last) if record is not None) if before else 0
+
+    async def look() -> Record | None:
+        return await scene.newest(GOOD_NODE, after=mark)
+
+    record = await scene.until(look)
+    text = f"source was {seen}, then recorded again" if seen and record else "the loss was not seen, or no record came"
+    evidence = {"record_key": record.key} if record else {}
+    return Claim(claim, bool(seen and record), GOOD_NODE, text, evidence)
+
+
+def _bundles(view: NodeView) -> Any:
+    return view.telemetry.bundles if view.telemetry else ()
+
+
+async def _deploy(scene: Scene, node: str, path: Path) -> Deployment:
+    with read_archive(path) as found:
+        return await deploy.deploy(
+            scene.fleet, node, found, window_s=TRIAL_S, operator=OPERATOR, on_progress=lambda _: None
+        )
+
+
+async def ledger_entry(client: AgentClient, deployment: str, state: str) -> LedgerEntry | None:
+    """The entry that says the deployment came to `state`."""
+    after = 0
+    for _ in range(LEDGER_PAGES_MAX):
+        page = await client.ledger(after=after)
+        for entry in page.entries:
+            if entry.subject == deployment and entry.action == f"deployment.{state.lower()}":
+                return entry
+        if not page.entries or page.entries[-1].seq >= page.head_seq:
+            return None
+        after = page.entries[-1].seq
+    return None
+
+
+def _rows(done: Deployment, entry: LedgerEntry | None, record: Record | None) -> dict[str, Any]:
+    return {
+        "deployment": done.id,
+        "revision": done.revision,
+        "ledger_seq": entry.seq if entry else None,
+        "record_key": record.key if record else None,
+        "record_revision": record.revision if record else None,
+    }
