@@ -103,9 +103,7 @@ async def _headless(folder: Path, seconds: float, keep: bool, broken: str | None
     began_s = time.monotonic()
     _tell("starting six agents, four PLCs and seven SSH servers ...")
     async with _ending_on_signals(), _demo(folder, keep=keep) as demo:
-        bundles = (
-            demo.bundles if broken != "bundle" else Bundles(**(_fields(demo.bundles) | {"bad": demo.bundles.good}))
-        )
+        bundles = replace(demo.bundles, bad=demo.bundles.good) if broken == "bundle" else demo.bundles
         if broken == "plc":
             await demo.plant.command(do="stop-plc", plc=_plc_of(DEGRADING_NODE))
         if broken == "jump":
