@@ -1,0 +1,162 @@
+/* Logs, in order, what a process does to the files below $DISKLOG_ROOT: for tests that cut the power afterwards.
+ *
+ * LD_PRELOAD this library. Each event is one record in $DISKLOG_OUT: a letter, an inode number, an offset, two
+ * lengths (all 64 bits, native order), then two byte strings. Letters: O made or opened a file to write (text: path),
+ * W wrote (text: content), T cut to `offset` bytes, S synced a file, D synced a folder (text: path), R renamed
+ * (two paths), U unlinked, M made a folder. Reads are not logged; a failed call is not logged.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#define REAL(result, name, ...) \
+    static result (*real)(__VA_ARGS__); \
+    if (!real) real = dlsym(RTLD_NEXT, name)
+
+static const char *root;
+static int out = -1;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+__attribute__((constructor)) static void begin(void)
+{
+    root = getenv("DISKLOG_ROOT");
+    const char *path = getenv("DISKLOG_OUT");
+    if (root && path) out = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+}
+
+static int below(const char *path)
+{
+    return root && path && !strncmp(path, root, strlen(root)) && !strstr(path, "-shm");
+}
+
+static void event(char letter, uint64_t inode, uint64_t offset, const void *a, uint64_t na, const void *b, uint64_t nb)
+{
+    REAL(ssize_t, "write", int, const void *, size_t);
+    uint64_t head[5] = {(uint64_t)letter, inode, offset, na, nb};
+    pthread_mutex_lock(&lock);
+    if (real(out, head, sizeof head) != sizeof head || real(out, a, na) != (ssize_t)na || real(out, b, nb) != (ssize_t)nb)
+        abort();
+    pthread_mutex_unlock(&lock);
+}
+
+/* The path behind a descriptor if it lies below the root, and its inode. */
+static int known(int fd, char *path, struct stat *found)
+{
+    char link[64];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(link, path, 4095);
+    if (n < 0) return 0;
+    path[n] = 0;
+    return below(path) && !fstat(fd, found);
+}
+
+static int opened(int fd, const char *path, int flags)
+{
+    struct stat found;
+    if (fd >= 0 && below(path) && (flags & O_ACCMODE) != O_RDONLY && !fstat(fd, &found)) {
+        event('O', found.st_ino, 0, path, strlen(path), "", 0);
+        if (flags & O_TRUNC) event('T', found.st_ino, 0, "", 0, "", 0);
+    }
+    return fd;
+}
+
+#define OPEN(name) \
+    int name(const char *path, int flags, ...) \
+    { \
+        REAL(int, #name, const char *, int, ...); \
+        va_list list; \
+        va_start(list, flags); \
+        mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(list, mode_t) : 0; \
+        va_end(list); \
+        return opened(real(path, flags, mode), path, flags); \
+    }
+OPEN(open)
+OPEN(open64)
+
+static ssize_t wrote(int fd, const void *data, ssize_t n, int64_t offset)
+{
+    char path[4096];
+    struct stat found;
+    if (n > 0 && known(fd, path, &found)) {
+        if (offset < 0) offset = lseek(fd, 0, SEEK_CUR) - n;
+        event('W', found.st_ino, offset, data, n, "", 0);
+    }
+    return n;
+}
+
+ssize_t write(int fd, const void *data, size_t n)
+{
+    REAL(ssize_t, "write", int, const void *, size_t);
+    return fd == out ? real(fd, data, n) : wrote(fd, data, real(fd, data, n), -1);
+}
+
+#define PWRITE(name, type) \
+    ssize_t name(int fd, const void *data, size_t n, type offset) \
+    { \
+        REAL(ssize_t, #name, int, const void *, size_t, type); \
+        return wrote(fd, data, real(fd, data, n, offset), offset); \
+    }
+PWRITE(pwrite, off_t)
+PWRITE(pwrite64, off64_t)
+
+#define TRUNCATE(name, type) \
+    int name(int fd, type size) \
+    { \
+        REAL(int, #name, int, type); \
+        char path[4096]; \
+        struct stat found; \
+        int result = real(fd, size); \
+        if (!result && known(fd, path, &found)) event('T', found.st_ino, size, "", 0, "", 0); \
+        return result; \
+    }
+TRUNCATE(ftruncate, off_t)
+TRUNCATE(ftruncate64, off64_t)
+
+#define SYNC(name) \
+    int name(int fd) \
+    { \
+        REAL(int, #name, int); \
+        char path[4096]; \
+        struct stat found; \
+        int result = real(fd); \
+        if (!result && known(fd, path, &found)) { \
+            if (S_ISDIR(found.st_mode)) event('D', found.st_ino, 0, path, strlen(path), "", 0); \
+            else event('S', found.st_ino, 0, "", 0, "", 0); \
+        } \
+        return result; \
+    }
+SYNC(fsync)
+SYNC(fdatasync)
+
+int rename(const char *from, const char *to)
+{
+    REAL(int, "rename", const char *, const char *);
+    int result = real(from, to);
+    if (!result && below(to)) event('R', 0, 0, from, strlen(from), to, strlen(to));
+    return result;
+}
+
+int unlink(const char *path)
+{
+    REAL(int, "unlink", const char *);
+    int result = real(path);
+    if (!result && below(path)) event('U', 0, 0, path, strlen(path), "", 0);
+    return result;
+}
+
+int mkdir(const char *path, mode_t mode)
+{
+    REAL(int, "mkdir", const char *, mode_t);
+    int result = real(path, mode);
+    if (!result && below(path)) event('M', 0, 0, path, strlen(path), "", 0);
+    return result;
+}
