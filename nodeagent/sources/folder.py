@@ -173,7 +173,7 @@ class Folder:
     def _finish(self, name: str, mark: Mark) -> None:
         """A file that was read is kept, deleted or moved. Moving copies, since the target may be another disk."""
         self._waiting.pop(name, None)
-        if name in self._done:
+        if self._done.get(name) == mark:  # unreadable: noted, and it stays
             return
         path = self._path / name
         try:
