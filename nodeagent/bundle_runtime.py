@@ -29,6 +29,7 @@ UNAVAILABLE_AFTER_S: Final = 1.0
 KEEP_S: Final = 0.05
 SWITCH_S_MAX: Final = 40.0
 ORDER_S_MAX: Final = 10.0
+HOLD_S_MAX: Final = 3.0
 END_S_MAX: Final = 10.0
 
 
@@ -106,7 +107,7 @@ class BundleRuntime:
             return WorkerState.SERVING
         if self.wanted is None:
             return WorkerState.STOPPED
-        return WorkerState.STARTING if self.active is not None else WorkerState.BACKOFF
+        return WorkerState.BACKOFF if self.reason else WorkerState.STARTING
 
     @property
     def links(self) -> list[WorkerLink]:
@@ -380,20 +381,29 @@ class BundleRuntime:
             self._tell("stopped", activation.revision, "stopped")
 
     async def hold(self, on: bool) -> None:
-        """Outputs to the safe value, or free again."""
+        """Outputs to the safe value, or free again; at once, and once more behind a switch that is under way."""
         self.held = on
-        if self.active is not None and self.serving:
-            try:
-                answer = await self.active.ask("hold", timeout_s=ORDER_S_MAX, on=on)
-            except (WorkerGone, OrderRefused) as error:
-                self._say("error", f"hold: {error}; its worker is ended and the safe values are written without it")
-                self.active.kill()
-            else:
-                for problem in answer["problems"]:
-                    self._say("error", f"hold: {problem}")
-                return
-        if on and self.wanted is not None and self.wanted.pipeline_path:
+        if self.candidate is not None:
+            await self._hold(self.candidate, on)
+        done = self.active is not None and self.serving and await self._hold(self.active, on)
+        if on and not done and self.wanted is not None and self.wanted.pipeline_path:
             await self._write_safe_values(self.wanted)
+        if self.lock.locked():
+            async with self.lock:
+                if self.active is not None and self.serving:
+                    await self._hold(self.active, self.held)
+
+    async def _hold(self, link: WorkerLink, on: bool) -> bool:
+        """Whether the worker did it. One that does not answer is ended: its outputs must not go on."""
+        try:
+            answer = await link.ask("hold", timeout_s=HOLD_S_MAX, on=on)
+        except (WorkerGone, OrderRefused) as error:
+            self._say("error", f"hold: {error}; the worker is ended")
+            link.kill()
+            return False
+        for problem in answer["problems"]:
+            self._say("error", f"hold: {problem}")
+        return True
 
     async def close(self) -> None:
         """Lets the workers go on without us."""

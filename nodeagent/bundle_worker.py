@@ -114,7 +114,7 @@ class BundleWorker:
 
     async def _open(self, left: Inheritance | None) -> None:
         if left is not None:
-            self.held = left.held
+            self.held = self.held or left.held
             if self._plant is not None:
                 try:
                     self._plant.engine.restore(left.engine_state)

@@ -78,7 +78,7 @@ def test_twenty_switches_under_load_cost_no_request_and_none_is_answered_late(se
 
 
 def allowed(answering: list[tuple[float, float, int]], sent_s: float, answered_s: float) -> set[int]:
-    """Revisions that may answer: what served when the request was sent, and each switch that began before the answer."""
+    """Revisions that may answer: what served when the request was sent, and all that came before the answer."""
     before = [revision for _, returned_s, revision in answering if returned_s <= sent_s]
     during = [revision for began_s, returned_s, revision in answering if began_s <= answered_s and returned_s > sent_s]
     return {before[-1], *during}
@@ -155,6 +155,33 @@ def test_a_candidate_that_stops_during_the_switch_leaves_the_old_revision_servin
     assert serving.ask("switch")["code"] == "DEPLOYMENT.PREFLIGHT"
     assert client.value(0, 0, 0, 0) == 1000
     until(lambda: [worker["revision"] for worker in serving.ask("tell")["workers"]] == [1], "one worker is left")
+
+
+def test_a_supervisor_that_died_between_the_flip_and_the_switch_leaves_it_to_the_next_one(
+    serving, bundles, connect, until
+):
+    client = connect()
+    assert client.value(0, 0, 0, 0) == 1000
+    serving.ask("prepare", activation=bundles.activation(2, trial=True))
+    first = serving.ask("tell")["pid"]
+    os.kill(first, signal.SIGKILL)
+    until(lambda: serving.ask("tell")["pid"] != first, "another supervisor")
+    assert client.value(0, 0, 0, 0) == 1000
+    serving.ask("ensure", activation=bundles.activation(2, trial=True))
+    assert client.value(0, 0, 0, 0) == 2000
+
+
+def test_a_gap_is_allowed_where_two_workers_do_not_fit(serving, bundles, connect):
+    greedy = bundles.activation(2, trial=True, peak_memory_bytes=1 << 45)
+    assert serving.ask("prepare", activation=greedy)["code"] == "DEPLOYMENT.MEMORY"
+    assert connect().value(0, 0, 0, 0) == 1000
+    serving.ask("prepare", activation=greedy, allow_gap=True)
+    report = serving.ask("switch")
+    assert (report["from_revision"], report["to_revision"]) == (1, 2)
+    assert report["gap_ms"] > 0
+    assert connect().value(0, 0, 0, 0) == 2000
+    assert serving.ask("switch_back")["report"]["to_revision"] == 1
+    assert connect().value(0, 0, 0, 0) == 1000
 
 
 def test_a_switch_without_a_candidate_is_refused_and_a_way_back_without_a_previous_is_none(serving):
