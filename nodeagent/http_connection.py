@@ -176,7 +176,13 @@ class Connection(asyncio.BufferedProtocol):
         exchange = Exchange(self, head)
         self._queue.append(exchange)
         fast = self._server.fast
-        if fast is not None and request.reader is None and fast(request, exchange.reply):
+        try:
+            if fast is not None and request.reader is None and fast(request, exchange.reply):
+                return
+        except Exception as error:  # noqa: BLE001 the border: as for a handler
+            response = self._server.failed(request, error)
+            if exchange.response is None:
+                exchange.reply(response)
             return
         self._alone = True
         if request.reader is not None:

@@ -159,7 +159,7 @@ class Codec:
     def _decode_new(self, body: bytes, end: int, reply: Reply) -> Call:
         try:
             asked = _decoder.decode(memoryview(body)[:end])
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise _wrong(f"the request is not an infer request: {error}") from error
         plan, arrays = self._plan(asked, body, end)
         if arrays is None and plan.id is None and 0 < end <= PLAN_KEPT_BYTES_MAX:

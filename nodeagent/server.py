@@ -169,7 +169,7 @@ class HttpServer:
         except HttpError as error:
             return error_response(request.path, error)
         except Exception as error:  # noqa: BLE001 the border: whatever a handler lets out is answered and reported
-            return self._internal(request, error)
+            return self.failed(request, error)
 
     async def settle(self, request: Request, answer: Awaitable[Response]) -> Response:
         """Waits for a handler's answer; errors become answers."""
@@ -183,9 +183,10 @@ class HttpServer:
             self.requests_lost_total += 1
             return error_response(request.path, HttpError("REQUEST.TIMEOUT", str(error)))
         except Exception as error:  # noqa: BLE001 the border: whatever a handler lets out is answered and reported
-            return self._internal(request, error)
+            return self.failed(request, error)
 
-    def _internal(self, request: Request, error: Exception) -> Response:
+    def failed(self, request: Request, error: Exception) -> Response:
+        """Reports what a handler let out; the answer to the client."""
         self._report(error)
         return error_response(request.path, HttpError("INTERNAL", "the agent failed at this request", "see its log"))
 

@@ -253,6 +253,22 @@ def test_a_bug_in_a_handler_is_reported_and_answered_without_its_text(tmp_path: 
     serving(tmp_path, body)
 
 
+def test_a_bug_in_the_fast_path_is_reported_and_the_connection_serves_on(tmp_path: Path) -> None:
+    async def body(server: HttpServer, path: Path, asked: Asked) -> None:
+        def fast(request: Request, reply: object) -> bool:
+            if request.path == "/fast":
+                raise ZeroDivisionError("a bug")
+            return False
+
+        server.fast = fast
+        out = await talk(path, get("/fast") + get("/after", CLOSE))
+        assert out.startswith(b"HTTP/1.1 500")
+        assert b"/after" in out
+        assert isinstance(asked.errors.pop(), ZeroDivisionError)
+
+    serving(tmp_path, body)
+
+
 def test_head_gets_the_length_and_no_body(tmp_path: Path) -> None:
     async def body(server: HttpServer, path: Path, asked: Asked) -> None:
         out = await talk(path, b"HEAD /a HTTP/1.1\r\nHost: n\r\n\r\n" + get("/b", CLOSE))
