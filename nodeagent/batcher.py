@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from nodeagent.batch_probe import Profile
 from nodeagent.inference import DeadlineExceeded, Model, RunFailed
-from nodeagent.oip import Call, join
+from nodeagent.oip_call import Call, join
 from nodeagent.tensors import Array
 
 QUEUE_CALLS_MAX = 1_024

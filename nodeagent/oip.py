@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from nodeagent.http_message import JSON_LINES, HttpError, Reply, Response
+from nodeagent.oip_call import Call, Piece, Plan, signature_of
 from nodeagent.tensors import (
     DIMENSIONS_MAX,
     DTYPES,
@@ -55,79 +55,6 @@ class _Infer(msgspec.Struct):
 
 
 _decoder = msgspec.json.Decoder(_Infer)
-
-
-class Piece(msgspec.Struct, frozen=True):
-    """Where one input's bytes lie in the body."""
-
-    start: int
-    end: int
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-
-
-class Plan(msgspec.Struct, kw_only=True):
-    """What a header asks for. `rows` is the first dimension that all inputs share; calls of one `signature` batch."""
-
-    pieces: list[Piece | None]  # by input of the model; None where the data are in the JSON
-    body_bytes: int
-    rows: int
-    signature: tuple[Any, ...] | None
-    outputs: list[tuple[int, bool]]  # (output of the model, binary)
-    id: str | None
-    timeout_us: int
-    heads: dict[tuple[Any, ...], bytes] = {}
-
-
-class Call:
-    """One request, decoded: `arrays` by input of the model, or None where `plan` says how to read `body`."""
-
-    __slots__ = ("arrays", "body", "plan", "queued_ns", "reply")
-
-    def __init__(self, plan: Plan, body: bytes, arrays: list[Array] | None, reply: Reply) -> None:
-        self.plan = plan
-        self.body = body
-        self.arrays = arrays
-        self.reply = reply
-        self.queued_ns = 0
-
-    def feeds(self) -> list[Array]:
-        """The inputs as arrays, in the model's order; they share the body's memory where it is aligned."""
-        if self.arrays is not None:
-            return self.arrays
-        return [_view(self.body, piece) for piece in self.plan.pieces if piece is not None]
-
-
-def _view(body: bytes, piece: Piece) -> Array:
-    # Kernels sum in an order that depends on the address: a tensor at other than 16 bytes would make the last bits of
-    # an answer depend on the length of the request's header. The bytes object itself starts at a multiple of 16.
-    if piece.start % 16:
-        return _values(body[piece.start : piece.end], piece.dtype).reshape(piece.shape)
-    raw = memoryview(body)[piece.start : piece.end]
-    return _values(raw, piece.dtype).reshape(piece.shape)
-
-
-def _values(raw: bytes | memoryview, dtype: np.dtype[Any]) -> Array:
-    if dtype.kind == "b":  # any byte that is not 0 is true; native code may rely on 0 and 1
-        return np.frombuffer(raw, np.uint8).astype(bool)
-    return np.frombuffer(raw, dtype)
-
-
-def join(calls: Sequence[Call]) -> list[Array]:
-    """The inputs of several calls of one signature, row after row: one array an input, one copy of the bytes."""
-    if len(calls) == 1:
-        return calls[0].feeds()
-    first = calls[0].plan
-    if any(call.arrays is not None for call in calls):
-        return [np.concatenate(columns) for columns in zip(*(call.feeds() for call in calls), strict=True)]
-    rows = sum(call.plan.rows for call in calls)
-    out: list[Array] = []
-    for index, piece in enumerate(first.pieces):
-        assert piece is not None
-        places = [(call.body, call.plan.pieces[index]) for call in calls]
-        raw = b"".join([body[at.start : at.end] for body, at in places if at is not None])
-        out.append(_values(raw, piece.dtype).reshape((rows, *piece.shape[1:])))
-    return out
 
 
 class Codec:
@@ -199,9 +126,9 @@ class Codec:
             id=asked.id,
             timeout_us=_timeout_us(asked.parameters),
         )
-        whole = [_view(body, piece) if piece is not None else arrays[n] for n, piece in enumerate(pieces)]
+        whole = [piece.view(body) if piece is not None else arrays[n] for n, piece in enumerate(pieces)]
         feeds = [array for array in whole if array is not None]
-        plan.rows, plan.signature = _signature(feeds)
+        plan.rows, plan.signature = signature_of(feeds)
         return plan, None if all_binary else feeds
 
     def _input_index(self, tensor: _Input, given: set[str]) -> int:
@@ -351,16 +278,6 @@ def _timeout_us(parameters: dict[str, Any] | None) -> int:
     if type(timeout) not in (int, float) or not math.isfinite(timeout) or timeout < 0:
         raise _wrong("parameter timeout is not a number of microseconds")
     return int(timeout)
-
-
-def _signature(feeds: Sequence[Array]) -> tuple[int, tuple[Any, ...] | None]:
-    """(rows, what must be equal for calls to share a batch); None: this call runs alone."""
-    if not feeds or any(array.ndim == 0 or array.dtype.kind == "O" for array in feeds):
-        return 0, None
-    rows = len(feeds[0])
-    if rows == 0 or any(len(array) != rows for array in feeds):
-        return rows, None
-    return rows, tuple((array.dtype.str, array.shape[1:]) for array in feeds)
 
 
 def _wrong(text: str) -> HttpError:

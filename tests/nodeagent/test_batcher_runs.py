@@ -14,7 +14,8 @@ import pytest
 from nodeagent.batch_probe import Profile, probe
 from nodeagent.batcher import Batcher, Done, QueueFull
 from nodeagent.inference import DeadlineExceeded, Model, RunPolicy
-from nodeagent.oip import Call, Codec
+from nodeagent.oip import Codec
+from nodeagent.oip_call import Call
 
 
 def call(codec: Codec, rows: int, *, seed: int = 0, **parameters: Any) -> Call:

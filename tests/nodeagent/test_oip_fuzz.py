@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodeagent.http_message import HttpError
-from nodeagent.oip import Call, Codec
+from nodeagent.oip import Codec
+from nodeagent.oip_call import Call
 from nodeagent.tensors import TensorSpec
 
 INPUTS = [TensorSpec("a", "FP32", (-1, 3)), TensorSpec("b", "INT8", None), TensorSpec("s", "BYTES", (-1,))]
