@@ -5,6 +5,7 @@ plotext has one figure a process, so drawings take turns. It is imported when th
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -109,10 +110,21 @@ def draw(points: Sequence[Point], title: str, width: int, height: int, *, ascii:
         ticks = [first + (last - first) * i / 4 for i in range(5)]
         form = "%H:%M" if last - first < 172_800 else "%d %b"
         figure.ruler("x").ticks(ticks, [time.strftime(form, time.localtime(t)) for t in ticks])
-        figure.ruler("y").lim(low, high * 1.05 if high > 0 else 1.0)
+        steps = _steps(low, high)
+        figure.ruler("y").lim(steps[0], steps[-1])
+        figure.ruler("y").ticks(steps, [f"{step:g}" for step in steps])
         figure.title(title)
         text: str = figure.build().string(colorless=True)
     return [_ascii_frame(line) if ascii else line for line in text.splitlines()]
+
+
+def _steps(low: float, high: float) -> list[float]:
+    """Round figures from below `low` to above `high`, in steps of 1, 2 or 5."""
+    span = (high - low) or 1.0
+    size = 10.0 ** math.floor(math.log10(span / 4))
+    step = next(size * factor for factor in (1, 2, 5, 10) if span / (size * factor) <= 5)
+    first, last = math.floor(low / step), math.ceil(high / step)
+    return [round(i * step, 10) for i in range(first, max(last, first + 1) + 1)]
 
 
 def _ascii_frame(line: str) -> str:

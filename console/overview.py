@@ -17,7 +17,7 @@ from widgets.status import ALARM, OK, UNKNOWN, WARN, State, glyph
 from widgets.trend import chart, meter
 
 DAY_US: Final = 86_400 * 1_000_000
-CHART_LINES: Final = 3
+CHART_LINES: Final = (3, 5, 8)
 LABEL_CELLS: Final = 10
 _CONDITIONS: Final[dict[Condition, State]] = {
     Condition.ALARM: ALARM,
@@ -34,14 +34,16 @@ def overview(
     deployments: Sequence[Deployment] | None,
     width: int,
     look: Look,
+    height: int = 20,
 ) -> list[Spans]:
-    """The page of one node at a width."""
+    """The page of one node at a width; charts are as high as there is room."""
+    chart_lines = CHART_LINES[0 if height < 26 or len(state.bundles) > 1 else 1 if height < 34 else 2]
     lines = _trouble(state, board, width, look)
     if not state.known:
         lines += _not_known(state, width)
         return [*lines, (), *_changes(state, board, deployments, width)]
     for bundle in state.bundles:
-        lines += [*_bundle(bundle, state, trends.get(bundle.bundle), width, look), ()]
+        lines += [*_bundle(bundle, state, trends.get(bundle.bundle), width, look, chart_lines), ()]
     if not state.bundles:
         lines += [((" nothing installed", "strong"), ("   d deploys a bundle", "dim")), ()]
     lines += [*_host(state, width, look), ()]
@@ -83,7 +85,9 @@ def _not_known(state: NodeState, width: int) -> list[Spans]:
     return lines
 
 
-def _bundle(bundle: BundleTelemetry, state: NodeState, trend: Trend | None, width: int, look: Look) -> list[Spans]:
+def _bundle(
+    bundle: BundleTelemetry, state: NodeState, trend: Trend | None, width: int, look: Look, chart_lines: int
+) -> list[Spans]:
     value: Role = "dim" if state.stale else "base"
     head: list[Span] = [
         (f" {bundle.bundle} {bundle.version} r{bundle.revision}", "title"),
@@ -95,7 +99,7 @@ def _bundle(bundle: BundleTelemetry, state: NodeState, trend: Trend | None, widt
         head += [(f"  trial {left}", "strong"), (f"  then back to {back}   t watches it", "dim")]
     else:
         head.append((f"  {bundle.digest[:19]}", "dim"))
-    lines = [tuple(head), *_charts(bundle, state, trend, width, look)]
+    lines = [tuple(head), *_charts(bundle, state, trend, width, look, chart_lines)]
     share = bundle.quality_good_share
     good = figures.UNKNOWN if share is None else f"{100 * share:.1f} %"
     facts = (
@@ -117,13 +121,15 @@ def _bundle(bundle: BundleTelemetry, state: NodeState, trend: Trend | None, widt
     return lines
 
 
-def _charts(bundle: BundleTelemetry, state: NodeState, trend: Trend | None, width: int, look: Look) -> list[Spans]:
+def _charts(
+    bundle: BundleTelemetry, state: NodeState, trend: Trend | None, width: int, look: Look, height: int
+) -> list[Spans]:
     """Throughput and latency side by side: of the node's rollups, or of what this console saw."""
     half = (width - 3) // 2
     rates = [v for _, v in points_of(trend, METRICS[0])] if trend else list(state.view.rate_trend)
     p95s = [v for _, v in points_of(trend, METRICS[1])] if trend else []
-    left = chart(rates, half - 1, CHART_LINES, look)
-    right = chart(p95s, half - 1, CHART_LINES, look) if p95s else [""] * CHART_LINES
+    left = chart(rates, half - 1, height, look)
+    right = chart(p95s, half - 1, height, look) if p95s else [""] * height
     value: Role = "dim" if state.stale else "strong"
     lines: list[Spans] = [
         ((pad(" inferences/s ", 14), "dim"), (pad(figures.rate(bundle.inferences_per_s), half - 14), value),

@@ -70,10 +70,15 @@ def parse(text: str) -> Query:
             continue
         if key not in _TESTS or key == "word":
             raise QueryError(f"no such word: {key}: use {', '.join(WORDS)}")
-        if key == "state" and value.casefold() not in _STATES:
+        if key == "state" and not _states(value.casefold()):
             raise QueryError(f"no such state: {value}: use alarm, warn, unknown, mnt, ok or fault")
         terms.append(Term(key, value.casefold(), inverted))
     return Query(text.strip(), tuple(terms))
+
+
+def _states(value: str) -> set[Condition]:
+    """The conditions that a word, or the beginning of one, stands for."""
+    return {condition for word, found in _STATES.items() if word.startswith(value) for condition in found}
 
 
 def _has(text: str, value: str) -> bool:
@@ -97,7 +102,7 @@ _TESTS: Final[dict[str, Callable[[NodeState, str], bool]]] = {
     "line": lambda s, v: _has(s.view.address.line, v),
     "machine": lambda s, v: _has(s.view.address.machine, v),
     "node": lambda s, v: _has(s.view.name, v),
-    "state": lambda s, v: s.condition in _STATES[v],
+    "state": lambda s, v: s.condition in _states(v),
     "model": lambda s, v: any(_has(b.model, v) for b in s.bundles),
     "bundle": lambda s, v: any(_has(b.bundle, v) for b in s.bundles),
     "version": lambda s, v: any(b.version.casefold().startswith(v) for b in s.bundles),

@@ -1,16 +1,21 @@
 """A fleet in memory at a clock that stands still: what the gallery, the pictures and the screen tests are made of.
 
-`python -m console.sample` opens the app on it (the sample plant is described in console/sample_plant.py).
+`python -m console.sample` opens the app on it (the sample plant is described in console/sample_plant.py);
+`--nodes 1000 --change 0.1` makes it a live fleet of that size, of which a tenth changes its figures each second.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from typing import Literal
 
-from console.sample_plant import NOW_S, WALL_S, plant
+import msgspec
+
+from console.sample_plant import NOW_S, WALL_S, many, plant
 from console.view import LinkState, NodeView
 from nodeagent.protocol import LogLine
 
@@ -51,6 +56,7 @@ class SampleFleet:
         self._views = dict(plant() if views is None else views)
         self._changed: dict[str, int] = dict.fromkeys(self._views, 1)
         self._version = 1
+        self._round = 0
 
     @property
     def version(self) -> int:
@@ -75,6 +81,27 @@ class SampleFleet:
         del self._views[name]
         self._changed[name] = self._version
 
+    def step(self, share: float, clock: StillClock) -> None:
+        """A second passes: every node sends telemetry, `share` of them with other figures."""
+        clock.pass_s(1.0)
+        self._round = (self._round + 1) % 997
+        every = max(1, round(1 / share)) if share > 0 else 0
+        changed = []
+        for i, view in enumerate(self._views.values()):
+            if view.telemetry is None or view.link is not LinkState.UP:
+                continue
+            telemetry = view.telemetry
+            if every and (i + self._round) % every == 0:
+                wave = 1 + 0.01 * ((self._round * 7 + i) % 11)
+                bundles = [
+                    msgspec.structs.replace(b, inferences_per_s=400 * wave, latency_ms_p95=1.8 * wave)
+                    for b in telemetry.bundles
+                ]
+                host = msgspec.structs.replace(telemetry.host, cpu_percent=20.0 + (self._round + i) % 30)
+                telemetry = msgspec.structs.replace(telemetry, bundles=bundles, host=host)
+            changed.append(replace(view, telemetry=telemetry, telemetry_at_s=clock.now_s - 0.4))
+        self.put(*changed)
+
     async def follow_logs(self, name: str, after: int | None = None) -> AsyncIterator[LogLine]:
         """Forty lines, then silence."""
         for line in log_lines(name):
@@ -97,3 +124,41 @@ def unplugged() -> SampleFleet:
     """The same plant when its uplink is gone: nothing is known of any node."""
     gone = {"link": LinkState.DOWN, "link_since_wall_s": WALL_S - 300, "link_error": "timed out"}
     return SampleFleet({name: replace(one, **gone) for name, one in plant().items()})  # type: ignore[arg-type]
+
+
+def main(argv: list[str]) -> int:
+    """Opens the app on a sample fleet."""
+    from console.app import run
+    from console.sample_operations import SampleOperations
+
+    parser = argparse.ArgumentParser(prog="python -m console.sample", description=__doc__)
+    parser.add_argument("--nodes", type=int, default=0, help="so many nodes instead of the sample plant")
+    parser.add_argument("--change", type=float, default=-1.0, help="share of nodes with other figures each second")
+    parser.add_argument("--operate", action="store_true")
+    parser.add_argument("--ascii", action="store_true")
+    parser.add_argument("--look", default="")
+    parser.add_argument("--link", choices=("lan", "ssh", "thin"), default=None)
+    parser.add_argument("--whole-regions", action="store_true", help="send what Textual sends, for comparison")
+    options = parser.parse_args(argv)
+    fleet, clock = SampleFleet(many(options.nodes) if options.nodes else None), StillClock()
+
+    async def live() -> None:
+        while options.change >= 0:
+            await asyncio.sleep(1.0)
+            fleet.step(options.change, clock)
+
+    return run(
+        fleet,
+        SampleOperations(fleet),
+        operate=options.operate,
+        ascii=options.ascii,
+        link=options.link,
+        look=options.look,
+        thin=not options.whole_regions,
+        background=(live,),
+        clock=clock,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -122,7 +122,7 @@ class SampleOperations:
     async def deploy(self, node: str, digest: str, *, window_s: float, on_step: OnStep) -> Deployment:
         entry, view = self._entry(digest), self._view(node)
         for name in ("passport", "lease", "stage"):
-            on_step(Step(name, node, text="done"))
+            on_step(Step(name, node, text="ok"))
         for i in range(UPLOAD_STEPS + 1):
             done = entry.size_bytes * i // UPLOAD_STEPS
             on_step(Step("upload", node, done, entry.size_bytes, 1.2e6, (entry.size_bytes - done) / 1.2e6))

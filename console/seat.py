@@ -75,6 +75,7 @@ class Seat(ThinApp, inherit_bindings=False):
         self.board = Board()
         self.paused_at_s: float | None = None
         self.marked: frozenset[str] = frozenset()
+        self.site = ""
         self.operating = False
         self._operate_first = operate
         self._touched_s = clock.monotonic_s()
@@ -133,7 +134,6 @@ class Seat(ThinApp, inherit_bindings=False):
             for name, state in self.board.nodes.items()
             if (old := before.nodes.get(name)) is None
             or (old.condition, old.known, old.stale) != (state.condition, state.known, state.stale)
-            or not state.known
             or figures.age(old.view.age_s(before.now_s)) != figures.age(state.view.age_s(self.board.now_s))
         }
         return changed | aged
@@ -157,6 +157,7 @@ class Seat(ThinApp, inherit_bindings=False):
             maintenance=counts.get(Condition.MAINTENANCE, 0),
             ok=counts.get(Condition.OK, 0),
             screen=screen,
+            site=self.site or "all sites",
             operate=self.operating,
             operate_left=f"{max(1, round(left_s / 60))}m" if self.operating else "",
             operator=self.operations.operator,

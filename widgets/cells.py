@@ -37,9 +37,11 @@ def cut(text: str, cells: int) -> str:
     """
     if width_of(text) <= cells:
         return text
+    first = text.lstrip(" ")
+    lead = text[: len(text) - len(first)]
     kept = ""
-    for word in text.split(" "):
-        longer = f"{kept} {word}" if kept else word
+    for word in first.split(" "):
+        longer = f"{kept} {word}" if kept else lead + word
         if width_of(longer) + 2 > cells:
             break
         kept = longer
@@ -80,7 +82,7 @@ def strip(spans: Sequence[Span], cells: int, look: Look, ground: Style | None = 
             break
         length = width_of(text)
         if length > left:
-            text, length = pad(text, left), left
+            text, length = pad(cut(text, left), left), left
         if length:
             style = look.style(role) if ground is None else look.on(back, role)
             bare = text.lstrip(" ")

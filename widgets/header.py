@@ -13,6 +13,9 @@ from widgets.look import Look, Role, Span
 from widgets.status import ALARM, MAINTENANCE, OK, STATES, UNKNOWN, WARN, count
 
 
+SHORT_BELOW_CELLS = 64
+
+
 @dataclass(frozen=True, slots=True)
 class HeaderValues:
     """What the header shows. Counts are of nodes; `running` is the work that goes on whatever is on the screen."""
@@ -56,7 +59,7 @@ class HeaderRow(Drawing):
         left: list[Span] = [(" ", "base")]
         for state in STATES:
             if state is not MAINTENANCE or numbers[state]:
-                left += [*count(state, numbers[state], self.look), (" ", "base")]
+                left += [*count(state, numbers[state], self.look, short=width < SHORT_BELOW_CELLS), (" ", "base")]
         right: list[tuple[int, Span] | None] = [
             (3, (f"{v.running} running", "strong")) if v.running else None,
             (1, ("PAUSED", "warn")) if v.paused else None,

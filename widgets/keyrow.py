@@ -59,4 +59,4 @@ class KeyRow(Drawing):
         out: list[Span] = [(" ", "base")]
         for i in chosen:
             out += [*parts[i], ("  ", "base")]
-        return out
+        return out[:-1]

@@ -31,6 +31,7 @@ class Entry:
     level: str
     source: str
     text: str
+    wall_s: float = 0.0
 
     def plain(self) -> str:
         """The line as it would be printed."""

@@ -65,6 +65,8 @@ class Look:
             return ground
         if ground.reverse and style.reverse:
             return ground + style + Style(reverse=False, underline=True)
+        if ground is self.band and not style.reverse:
+            return ground + Style(underline=role == "warn")
         if ground.reverse:
             return ground + Style(bold=style.bold, underline=style.underline)
         if style.reverse:
@@ -129,7 +131,7 @@ def sixteen(*, ascii: bool = False, braille: bool = True) -> Look:  # noqa: A002
         dim=plain,
         strong=bold,
         head=Style(underline=True),
-        bar=bold,
+        bar=plain,
         band=Style(bold=True, reverse=True),
         selected=Style(reverse=True),
         alarm=Style(color="red", bold=True, reverse=True),

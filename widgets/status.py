@@ -37,7 +37,7 @@ def word(state: State, look: Look) -> Span:
     return (f"{glyph(state, look)}{state.word}".ljust(STATE_CELLS), state.role)
 
 
-def count(state: State, number: int, look: Look) -> tuple[Span, ...]:
-    """How many nodes are in a state: `■1 ALRM`. Nothing abnormal, nothing loud."""
-    text = f"{glyph(state, look)}{number} {state.word}"
+def count(state: State, number: int, look: Look, *, short: bool = False) -> tuple[Span, ...]:
+    """How many nodes are in a state: `■1 ALRM`, short `■1`. Nothing abnormal, nothing loud."""
+    text = f"{glyph(state, look)}{number}" + ("" if short else f" {state.word}")
     return ((text, state.role if number else "dim"),)

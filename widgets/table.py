@@ -88,8 +88,8 @@ class Table(Listing):
         self.refresh()
 
     def shown(self, width: int) -> tuple[tuple[Column, int], ...]:
-        """The columns at this width. One cell at the left is for the mark."""
-        return fold(self.columns, width - 1)
+        """The columns at this width. The cell at the left is for the mark, the one at the right stays free."""
+        return fold(self.columns, width - 2)
 
     def selectable(self, key: str) -> bool:
         return not key.startswith(GROUP_MARK)
@@ -115,7 +115,7 @@ class Table(Listing):
                 room = width - spans_width(out)
                 return [*out, (cut(row.sentence[0], room), row.sentence[1])]
             text, role = row.cells.get(column.name, ("", "base"))
-            out.append((pad(text, cells, right=column.right), role))
+            out.append((pad(cut(text, cells), cells, right=column.right), role))
             out.append((" ", "base"))
         return out[:-1]
 

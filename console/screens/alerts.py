@@ -52,8 +52,8 @@ class AlertsPage(Page):
     def body(self) -> Iterable[Widget]:
         return (self.table, self.detail, self.filter_row)
 
-    def on_mount(self) -> None:
-        super().on_mount()
+    def opened(self) -> None:
+        super().opened()
         self.table.focus()
 
     def draw(self, changed: frozenset[str] | None) -> None:

@@ -44,8 +44,8 @@ class ChartPage(Page):
     def node(self) -> str | None:
         return self.about
 
-    def on_mount(self) -> None:
-        super().on_mount()
+    def opened(self) -> None:
+        super().opened()
         self.chart_view.focus()
         state = self.board.nodes.get(self.about)
         bundle = state.bundles[0].bundle if state and state.bundles else ""
@@ -81,7 +81,6 @@ class ChartPage(Page):
         self.seat.begin("chart", "chart", self.about, build, quiet=True)
 
     def on_work_changed(self, message: WorkChanged) -> None:
-        super().on_work_changed(message)
         work = message.work
         if work.node != self.about or work.state not in ("done", "failed"):
             return

@@ -53,8 +53,8 @@ class ConfirmView(View):
         if self.mode != "enter":
             yield self.field
 
-    def on_mount(self) -> None:
-        super().on_mount()
+    def opened(self) -> None:
+        super().opened()
         if self.mode != "enter":
             self.field.focus()
 

@@ -44,14 +44,13 @@ class ChooseView(View):
     def body(self) -> Iterable[Widget]:
         return (self.title_row, self.table)
 
-    def on_mount(self) -> None:
-        super().on_mount()
+    def opened(self) -> None:
+        super().opened()
         self.table.focus()
         operations = self.seat.operations
         self.seat.begin("bundles", "catalog", self.about, lambda _: operations.bundles(), quiet=True)
 
     def on_work_changed(self, message: WorkChanged) -> None:
-        super().on_work_changed(message)
         work = message.work
         if work.kind == "bundles" and work.state == "done":
             self.entries = {entry.digest: entry for entry in work.result}
@@ -95,13 +94,12 @@ class PassportView(View):
         self.passport: Passport | None = None
         self.failure = ""
 
-    def on_mount(self) -> None:
-        super().on_mount()
+    def opened(self) -> None:
+        super().opened()
         operations, node, digest = self.seat.operations, self.about, self.entry.digest
         self.seat.begin("passport", "passport", node, lambda _: operations.passport(node, digest), quiet=True)
 
     def on_work_changed(self, message: WorkChanged) -> None:
-        super().on_work_changed(message)
         work = message.work
         if work.kind != "passport" or work.node != self.about or work.running:
             return
@@ -135,7 +133,6 @@ class PassportView(View):
         return lines
 
     def on_key(self, event: events.Key) -> None:
-        super().on_key(event)
         if event.key in ("left", "right"):
             step = 1 if event.key == "right" else -1
             self.window = max(0, min(len(WINDOWS_S) - 1, self.window + step))

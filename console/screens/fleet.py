@@ -22,7 +22,7 @@ from widgets.table import GROUP_MARK, Row, Table
 
 # How long the cursor must have been still before rows may change places.
 SETTLE_S: Final = 5.0
-EMPTY: Final = ("No nodes yet.", "outstation node add NAME HOST adds one; outstation demo starts a plant to play with.")
+EMPTY: Final = ("No nodes yet.", "outstation node add NAME HOST adds one; outstation demo shows a plant.")
 
 
 class FleetPage(Page):
@@ -46,9 +46,9 @@ class FleetPage(Page):
     def body(self) -> Iterable[Widget]:
         return (self.table, self.filter_row)
 
-    def on_mount(self) -> None:
+    def opened(self) -> None:
+        super().opened()
         self.table.focus()
-        super().on_mount()
 
     # ------------------------------------------------------------ drawing
 
@@ -109,7 +109,6 @@ class FleetPage(Page):
 
     def on_key(self, event: events.Key) -> None:
         self._moved_s = self.seat.clock.monotonic_s()
-        super().on_key(event)
 
     def on_listing_moved(self, message: Listing.Moved) -> None:
         self._moved_s = self.seat.clock.monotonic_s()
@@ -135,7 +134,7 @@ class FleetPage(Page):
 
     def do_back(self) -> None:
         if self.query_set.text or self.faults_only:
-            self.query_set, self.faults_only = query.Query(), False
+            self.query_set, self.faults_only, self.seat.site = query.Query(), False, ""
             self.lay_out()
         elif self.seat.marked:
             self.do_unmark()
@@ -149,6 +148,9 @@ class FleetPage(Page):
         except query.QueryError as error:
             self.say(str(error), "warn")
             return
+        self.say("")
+        sites = [term.value for term in self.query_set.terms if term.key == "site" and not term.inverted]
+        self.seat.site = sites[0] if sites else ""
         self.lay_out()
 
     def on_filter_row_left(self, message: FilterRow.Left) -> None:

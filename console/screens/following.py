@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from console.screens.page import Page
 
 PAINT_S: Final = 0.25
+FIRST_PAINT_S: Final = 0.02
 FIRST_LINES: Final = 500
 
 
@@ -29,6 +30,7 @@ class Following:
         self._followed: set[str] = set()
         self._silent: set[str] = set()
         self._timer: Timer | None = None
+        self._painted = False
 
     @property
     def nodes(self) -> frozenset[str]:
@@ -69,20 +71,21 @@ class Following:
             self._note(node, f"no lines from here on: {reason}")
 
     def _note(self, node: str, text: str) -> None:
-        at = figures.moment(int(self._page.seat.clock.epoch_s() * 1e6))
-        self._add(node, [Entry(at, node, "note", "", text)])
+        wall_s = self._page.seat.clock.epoch_s()
+        self._add(node, [Entry(figures.moment(int(wall_s * 1e6)), node, "note", "", text, wall_s)])
 
     def _add(self, node: str, entries: list[Entry]) -> None:
         self._waiting.setdefault(node, []).extend(entries)
         if self._timer is None:
-            self._timer = self._page.set_timer(PAINT_S if self._followed else 0.01, self._flush)
+            self._timer = self._page.set_timer(PAINT_S if self._painted else FIRST_PAINT_S, self._flush)
 
     def _flush(self) -> None:
-        self._timer = None
-        merged = sorted((e for entries in self._waiting.values() for e in entries), key=lambda e: e.at)
+        self._timer, self._painted = None, True
+        merged = sorted((e for entries in self._waiting.values() for e in entries), key=lambda e: e.wall_s)
         self._waiting = {}
         self._page.post_message(LinesCame("", merged))
 
 
 def _entry(node: str, line: LogLine, offset_s: float | None) -> Entry:
-    return Entry(figures.moment(line.wall_us, offset_s), node, line.level, line.source, line.text)
+    at, wall_s = figures.moment(line.wall_us, offset_s), line.wall_us / 1e6 - (offset_s or 0.0)
+    return Entry(at, node, line.level, line.source, line.text, wall_s)

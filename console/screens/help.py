@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from console import commands
 from console.screens.view import View
+from widgets.cells import wrap
 from widgets.look import Look, Spans
 from widgets.status import STATES, word
 
@@ -31,8 +32,10 @@ class HelpView(View):
         for command in commands.on(self.asked_on):
             if command.shown:
                 note = " (OPERATE)" if command.operate else ""
+                texts = wrap(command.help + note, max(20, self.size.width - KEY_CELLS - WORD_CELLS - 3))
                 lines.append(((f" {command.shown:<{KEY_CELLS}}", "key"), (f"{command.word:<{WORD_CELLS}}", "strong"),
-                              (f" {command.help}{note}", "base")))  # fmt: skip
+                              (f" {texts[0]}", "base")))  # fmt: skip
+                lines += [((" " * (KEY_CELLS + WORD_CELLS + 2) + text, "base"),) for text in texts[1:]]
         lines += [(), ((" up down pgup pgdn home end, or j k g G, move the cursor", "base"),), ()]
         lines.append(((" states", "title"),))
         for state, meaning in zip(STATES, MEANINGS, strict=True):

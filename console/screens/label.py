@@ -26,8 +26,8 @@ class LabelView(View):
     def body(self) -> Iterable[Widget]:
         return (self.title_row, self.text, self.entry)
 
-    def on_mount(self) -> None:
-        super().on_mount()
+    def opened(self) -> None:
+        super().opened()
         self.entry.focus()
 
     def draw(self, changed: frozenset[str] | None) -> None:

@@ -40,8 +40,8 @@ class LogsPage(Page):
     def body(self) -> Iterable[Widget]:
         return (self.title_row, self.log_view, self.filter_row)
 
-    def on_mount(self) -> None:
-        super().on_mount()
+    def opened(self) -> None:
+        super().opened()
         self.log_view.focus()
 
     def draw(self, changed: frozenset[str] | None) -> None:

@@ -61,8 +61,8 @@ class NodePage(Page):
             pane.display = False
         return (self.title_row, *self.panes, self.filter_row)
 
-    def on_mount(self) -> None:
-        super().on_mount()
+    def opened(self) -> None:
+        super().opened()
         self.open_tab(0)
 
     def node(self) -> str | None:
@@ -84,7 +84,9 @@ class NodePage(Page):
             return
         if self.tab == 0:
             width = self.text.size.width or self.size.width
-            self.text.set_lines(overview(state, self.board, self.trends, self.deployments, width, self.look))
+            self.text.set_lines(
+                overview(state, self.board, self.trends, self.deployments, width, self.look, self.text.size.height)
+            )
         elif self.tab == 1:
             self.pipeline.draw_state(state, self.board.now_s)
         elif self.tab == 3:
@@ -147,7 +149,6 @@ class NodePage(Page):
         self.following.start({self.about: state.view.clock_offset_s if state else None})
 
     def on_work_changed(self, message: WorkChanged) -> None:
-        super().on_work_changed(message)
         work = message.work
         if work.state != "done" or work.node != self.about:
             return

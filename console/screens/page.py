@@ -71,7 +71,12 @@ class Page(Screen[object]):
     # ------------------------------------------------------------ what is drawn
 
     def on_mount(self) -> None:
+        """Textual calls the handlers of every base class by itself: subclasses extend `opened` instead."""
         self.draw(None)
+        self.opened()
+
+    def opened(self) -> None:
+        """Called once, when the screen is there; extend it."""
 
     def on_screen_resume(self) -> None:
         """Back on top: whatever happened meanwhile is drawn."""

@@ -37,8 +37,8 @@ class PaletteView(View):
     def body(self) -> Iterable[Widget]:
         return (self.title_row, self.entry, self.listing)
 
-    def on_mount(self) -> None:
-        super().on_mount()
+    def opened(self) -> None:
+        super().opened()
         self.entry.focus()
         self._find("")
 
@@ -59,5 +59,3 @@ class PaletteView(View):
         if event.key in steps:
             event.stop()
             self.listing.action_step(steps[event.key])
-        else:
-            super().on_key(event)

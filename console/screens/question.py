@@ -27,8 +27,8 @@ class QuestionView(View):
         if self.mode != "enter":
             yield self.entry
 
-    def on_mount(self) -> None:
-        super().on_mount()
+    def opened(self) -> None:
+        super().opened()
         if self.mode != "enter":
             self.entry.focus()
 

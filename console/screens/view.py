@@ -32,8 +32,8 @@ class View(Page):
     def body(self) -> Iterable[Widget]:
         return (self.title_row, self.text)
 
-    def on_mount(self) -> None:
-        super().on_mount()
+    def opened(self) -> None:
+        super().opened()
         self.text.focus()
         self.call_after_refresh(self._is_drawn)
 

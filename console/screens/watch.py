@@ -47,15 +47,14 @@ class WatchPage(Page):
     def body(self) -> Iterable[Widget]:
         return (self.title_row, self.text)
 
-    def on_mount(self) -> None:
-        super().on_mount()
+    def opened(self) -> None:
+        super().opened()
         self.text.focus()
 
     def node(self) -> str | None:
         return self.about
 
     def on_work_changed(self, message: WorkChanged) -> None:
-        super().on_work_changed(message)
         if message.work.node == self.about:
             self.draw(None)
 
@@ -85,6 +84,9 @@ class WatchPage(Page):
         self.text.set_lines(lines)
 
     def _steps(self, work: Work, width: int) -> list[Spans]:
+        if work.state == "done":
+            said = ", ".join(f"{s.step} {figures.size(s.total_bytes) if s.total_bytes else s.text}" for s in work.steps)
+            return [*(((f" {line}", "dim"),) for line in wrap(said, width - 2)[:2]), ()]
         lines: list[Spans] = []
         for step in work.steps:
             running = work.running and step is work.steps[-1]
@@ -110,7 +112,8 @@ class WatchPage(Page):
             ((f" TRIAL {figures.countdown(left_s)}", "strong"), (f" of {figures.countdown(trial.window_s)}  ", "base"),
              (bar, "dim")),
             ((f" {bundle.bundle} {bundle.version} r{bundle.revision}", "title"),
-             (f"  then back to {back} by itself; also when a guard trips or the node reboots", "base")),
+             (f"   without a confirm the node goes back to {back} by itself,", "base")),
+            (("   when the time is over, when a guard trips, or when it reboots", "base"),),
             (),
         ]  # fmt: skip
         return [*lines, *self._figures(bundle, width), (), *_keys()]
@@ -140,6 +143,12 @@ def _progress(step: Step, width: int, look: Look) -> Spans:
 
 
 def _keys() -> list[Spans]:
-    keys = (("C", "confirm: keep it for good"), ("r", "roll back now"), ("e", "the whole window again"),
-            ("esc", "leave; the node goes on by itself"))  # fmt: skip
-    return [((f" {key:<4}", "key"), (f" {text}", "base")) for key, text in keys]
+    return [
+        ((" C ", "key"), ("keep it for good    ", "base"), (" r ", "key"), ("roll back now", "base")),
+        (
+            (" e ", "key"),
+            ("the whole window    ", "base"),
+            (" esc ", "key"),
+            ("leave; the node goes on by itself", "base"),
+        ),
+    ]

@@ -35,5 +35,4 @@ class WorkView(View):
         self.set_lines(lines or [((" nothing yet", "dim"),)])
 
     def on_work_changed(self, message: WorkChanged) -> None:
-        super().on_work_changed(message)
         self.draw(None)
