@@ -60,6 +60,7 @@ def _check(state: Path) -> None:
     with contextlib.suppress(StoreError):
         for folder in FOLDERS:
             durable.make_dir(state / folder)
+        durable.remove_temporaries(state)
 
 
 async def _enter(database: NodeDatabase, clock: Clock) -> Boot:

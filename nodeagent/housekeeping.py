@@ -83,7 +83,7 @@ class Housekeeping:
         Where one manifest that is kept cannot be read, nothing is removed: what it names is not known.
         """
         parts = self._parts
-        async with parts.rows.lock:
+        async with parts.rows.lock, parts.staging.blobs_lock:
             keep = set(parts.staging.pending_blobs())
             for digest in await parts.database.read(revisions.digests_kept):
                 keep.add(digest)

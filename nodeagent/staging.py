@@ -56,6 +56,8 @@ class Staging:
         self._standing = standing
         self._labels = labels
         self._pending: dict[str, Pending] = {}
+        self.blobs_lock = asyncio.Lock()
+        """Held while blobs are collected, and while one is written or a deployment begins to need it."""
 
     def pending_view(self, id_: str) -> View | None:
         """A request that waits for its first blobs, as the console sees it."""
@@ -81,14 +83,11 @@ class Staging:
             return self._view(row)
         await self._database.read(lambda connection: fence(connection, self._standing.stamp(actor)))
         needs = frozenset({request.manifest, request.signature})
-        if missing := self._missing(needs):
-            self._remember(request, needs)
+        if missing := await self._need(request, needs):
             return _pending_view(request, missing, "", "")
         verdict = await self._verify(request, content=False)
-        needs |= verdict.blobs.keys()
-        missing = self._missing(needs)
+        missing = await self._need(request, needs | verdict.blobs.keys())
         if verdict.facts is None:
-            self._remember(request, needs)
             return _pending_view(request, missing, verdict.bundle, verdict.version)
         row = await self._receive(request, verdict, actor, fence)
         self._pending.pop(request.id, None)
@@ -104,7 +103,7 @@ class Staging:
         try:
             verdict = await self._verify(request, content=True)
         except HttpError as error:
-            if error.code == "BLOB.MISMATCH":
+            if error.code in ("BLOB.MISMATCH", "DEPLOYMENT.MISSING_BLOBS"):
                 raise
             failure = Failure(error.code, error.message, error.hint)
             return await self._settle(request.id, Event.REFUSED, actor, Details(failure=failure))
@@ -155,11 +154,14 @@ class Staging:
         at_s = self._standing.stamp("agent").wall_us / 1e6
         return await self._verifier.verify(request.manifest, request.signature, content=content, at_s=at_s)
 
-    def _remember(self, request: StageRequest, needs: frozenset[str]) -> None:
-        self._pending.pop(request.id, None)
-        while len(self._pending) >= PENDING_MAX:
-            self._pending.pop(next(iter(self._pending)))
-        self._pending[request.id] = Pending(request, needs)
+    async def _need(self, request: StageRequest, needs: frozenset[str]) -> list[str]:
+        """Keeps blobs from being collected from here on; returns those that are missing."""
+        async with self.blobs_lock:
+            self._pending.pop(request.id, None)
+            while len(self._pending) >= PENDING_MAX:
+                self._pending.pop(next(iter(self._pending)))
+            self._pending[request.id] = Pending(request, needs)
+            return self._missing(needs)
 
     def _missing(self, needs: frozenset[str]) -> list[str]:
         return sorted(digest for digest in needs if not self._blobs.state(digest).complete)

@@ -12,7 +12,7 @@ from nodeagent.http_message import HttpError
 from nodeagent.parts import Parts
 from nodeagent.protocol import BlobState
 from store.blobs import BlobMismatch, BlobOffset, Blobs, is_digest
-from store.errors import DiskFull, ReadOnly, StoreError
+from store.errors import DiskFull, ReadOnly
 
 PIECE_BYTES = 1 << 20
 TOTAL_BYTES_MAX = (2 << 30) - 1
@@ -49,12 +49,14 @@ class BlobHandlers:
     async def _receive(self, call: Call, digest: str, offset: int, total: int) -> None:
         try:
             async for piece in self._pieces(call):
-                state = await asyncio.to_thread(self.blobs.put_at, digest, offset, piece, total)
+                async with self.parts.staging.blobs_lock:
+                    state = await asyncio.to_thread(self.blobs.put_at, digest, offset, piece, total)
                 offset += len(piece)
                 if state.complete:
                     return
             if offset == total:
-                await asyncio.to_thread(self.blobs.finish, digest)
+                async with self.parts.staging.blobs_lock:
+                    await asyncio.to_thread(self.blobs.finish, digest)
         except BlobOffset as error:
             text = f"the node has {error.received_bytes} bytes of it"
             raise HttpError("BLOB.OFFSET", text, f"Go on at byte {error.received_bytes}.") from error
@@ -64,7 +66,9 @@ class BlobHandlers:
             raise HttpError("DEPLOYMENT.DISK_FULL", str(error), "Free space on the node.") from error
         except ReadOnly as error:
             raise HttpError("DEPLOYMENT.READ_ONLY", str(error), "Look at the node's disk.") from error
-        except (StoreError, ValueError) as error:
+        except FileNotFoundError as error:
+            raise HttpError("BLOB.UNKNOWN", "what was sent of it is gone", "Go on at byte 0.") from error
+        except ValueError as error:
             raise HttpError("REQUEST.MALFORMED", str(error)) from error
 
     async def _pieces(self, call: Call) -> AsyncIterator[bytes]:
