@@ -20,14 +20,13 @@ def face(rng: np.random.Generator, *, defect: str | None = None, severity: float
     centre = SIZE // 2
     on_face = (y - centre) ** 2 + (x - centre) ** 2 < _RADIUS**2
     image = np.where(on_face, image, _RIM_GREY + rng.normal(0, 4, (SIZE, SIZE)))
-    lamp = rng.uniform(0.9, 1.1)
     if defect == "scratch":
         _scratch(rng, image, severity)
     elif defect == "pit":
         at_x, at_y = rng.uniform(18, SIZE - 18, 2)
         depth, width = rng.uniform(50, 90) * severity, rng.uniform(1.5, 3)
         image -= depth * np.exp(-((y - at_y) ** 2 + (x - at_x) ** 2) / (2 * width**2))
-    return np.clip(image * lamp, 0, 255).astype(np.uint8)
+    return np.clip(image * rng.uniform(0.9, 1.1), 0, 255).astype(np.uint8)
 
 
 def _scratch(rng: np.random.Generator, image: npt.NDArray[np.float64], severity: float) -> None:

@@ -1,0 +1,185 @@
+"""Whether what arrives still looks like what the model was trained on. Without labels this is drift, and not accuracy.
+
+A bundle's baseline.json has fixed bin edges and the counts of the training data, and thresholds that hold for the
+training data's own windows. Two monitors: the share of scores over the baseline's limit, and the population stability
+index sum((q - p) ln(q / p)) of every input, counts smoothed by one half, over the longest window, which should be an
+operating cycle. Only valid predictions count, and RUNS_TO_DRIFT windows in a row must be over to be called drift.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from nodeagent.pipeline.outcome import IDLE, Outcome
+
+NO_BASELINE: Final = "no baseline"
+RUNS_TO_DRIFT: Final = 3
+BASELINE_BYTES_MAX: Final = 4 << 20
+_CULPRITS_SHOWN: Final = 3
+_ROWS_AT_ONCE: Final = 256
+Counts = npt.NDArray[np.int64]
+
+
+class BaselineRefused(Exception):
+    """The baseline is not one, or is of other inputs than the pipeline's; the text says what."""
+
+
+class Column(msgspec.Struct, frozen=True, kw_only=True):
+    """The training data of one value: `counts` has one more than `edges`; a value on an edge belongs above it."""
+
+    edges: list[float]
+    counts: list[int]
+    psi_max: dict[str, float]
+
+
+class ScoreColumn(Column, frozen=True, kw_only=True):
+    """The score: over `limit` it counts towards `share_max`, by window."""
+
+    limit: float
+    share_max: dict[str, float]
+
+
+class Baseline(msgspec.Struct, frozen=True, kw_only=True):
+    """The content of baseline.json that the node uses; `windows` are lengths in predictions."""
+
+    schema: int
+    windows: list[int]
+    inputs: dict[str, Column]
+    score: ScoreColumn
+
+
+def parse(data: bytes) -> Baseline:
+    """Reads a baseline.json. Raises BaselineRefused."""
+    if len(data) > BASELINE_BYTES_MAX:
+        raise BaselineRefused(f"the baseline is longer than {BASELINE_BYTES_MAX} bytes")
+    try:
+        baseline = msgspec.json.decode(data, type=Baseline)
+    except msgspec.DecodeError as error:
+        raise BaselineRefused(f"the baseline is malformed: {error}") from error
+    if baseline.schema != 1 or not baseline.windows or min(baseline.windows) < 1:
+        raise BaselineRefused("the baseline is of another schema or has no windows")
+    for name, column in (*baseline.inputs.items(), ("score", baseline.score)):
+        window = str(max(baseline.windows))
+        if len(column.counts) != len(column.edges) + 1 or column.edges != sorted(column.edges):
+            raise BaselineRefused(f"the bins of {name!r} do not fit together")
+        if window not in column.psi_max or (column is baseline.score and window not in baseline.score.share_max):
+            raise BaselineRefused(f"{name!r} has no threshold for a window of {window}")
+    return baseline
+
+
+class Drift:
+    """Watches the outcomes of one pipeline. `inputs`: the tags of the model's one input, in order.
+
+    What a baseline tells of a picture or a waveform as a whole (`camera.mean`) is not in the outcomes: it stays
+    `unwatched`, and only the score speaks for it.
+
+    Raises BaselineRefused for a baseline of inputs that the pipeline does not have.
+    """
+
+    def __init__(self, baseline: Baseline | None, inputs: Sequence[str]) -> None:
+        self._baseline = baseline
+        self.unwatched: tuple[str, ...] = ()
+        self._idle = False
+        self._columns: list[tuple[str, int, Column]] = []
+        self._length = self._width = 0
+        if baseline is None:
+            return
+        unseen = sorted(set(baseline.inputs) - set(inputs))
+        for name in unseen:
+            if name.rpartition(".")[0] not in inputs:
+                raise BaselineRefused(f"the baseline has {name!r}, and the model does not see it")
+        self.unwatched = tuple(unseen)
+        self._length = max(baseline.windows)
+        self._columns = [
+            (name, inputs.index(name), column) for name, column in baseline.inputs.items() if name in inputs
+        ]
+        self._width = len(inputs)
+        self.restart()
+
+    def saw(self, outcomes: Iterable[Outcome]) -> None:
+        """Takes what the pipeline decided."""
+        for outcome in outcomes:
+            self._idle = outcome.decision == IDLE
+            if self._baseline is None or outcome.score is None:
+                continue
+            self._seen += 1
+            self._over += outcome.score > self._baseline.score.limit
+            if outcome.inputs is not None and outcome.inputs.size == self._width:
+                self._rows.append(outcome.inputs)
+            if len(self._rows) >= _ROWS_AT_ONCE:
+                self._count()
+            if self._seen >= self._length:
+                self._judge(self._baseline)
+
+    @property
+    def verdict(self) -> str:
+        """`no baseline`, `idle`, `filling N of M`, `ok`, or `drift:` with what and by how much."""
+        if self._baseline is None:
+            return NO_BASELINE
+        culprits = [self._texts[name] for name, runs in self._runs.items() if runs >= RUNS_TO_DRIFT]
+        if culprits:
+            more = len(culprits) - _CULPRITS_SHOWN
+            return f"drift: {', '.join(culprits[:_CULPRITS_SHOWN])}{f' and {more} more' if more > 0 else ''}"
+        if self._idle:
+            return "idle"
+        if not self._windows_total:
+            return f"filling {self._seen} of {self._length}"
+        return "ok"
+
+    def restart(self) -> None:
+        """Forgets everything seen: a sensor was replaced or recalibrated."""
+        self._runs: dict[str, int] = {}
+        self._texts: dict[str, str] = {}
+        self._windows_total = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._seen = self._over = 0
+        self._rows: list[npt.NDArray[np.float32]] = []
+        self._counts = {name: np.zeros(len(column.counts), np.int64) for name, _, column in self._columns}
+
+    def _count(self) -> None:
+        if self._rows:
+            table = np.stack(self._rows)
+            self._rows = []
+            for name, at, column in self._columns:
+                self._counts[name] += histogram(table[:, at], column.edges)
+
+    def _judge(self, baseline: Baseline) -> None:
+        window = str(self._length)
+        share = self._over / self._seen
+        self._note("score", share, baseline.score.share_max[window], f"{share:.1%} of scores over the limit")
+        self._count()
+        for name, _, column in self._columns:
+            if self._counts[name].any():
+                found = psi(self._counts[name], np.array(column.counts))
+                self._note(name, found, column.psi_max[window], f"{name} PSI {found:.2f}")
+        self._windows_total += 1
+        self._begin()
+
+    def _note(self, name: str, found: float, most: float, text: str) -> None:
+        self._runs[name] = self._runs.get(name, 0) + 1 if found > most else 0
+        self._texts[name] = f"{text} (at most {most:.2g})"
+
+
+def histogram(values: npt.NDArray[Any], edges: Sequence[float]) -> Counts:
+    """Counts by bin: one more than edges; a value on an edge belongs above it."""
+    return np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1)
+
+
+def psi(counts: Counts, expected: Counts) -> float:
+    """Population stability index between two histograms over the same edges."""
+    q = (counts + 0.5) / (counts + 0.5).sum()
+    p = (expected + 0.5) / (expected + 0.5).sum()
+    return float(((q - p) * np.log(q / p)).sum())
+
+
+def of_bundle(data: bytes | None, inputs: list[str] | Mapping[str, list[str]]) -> Drift:
+    """The watch over a bundle's pipeline; `data` is its baseline.json, if it has one. Raises BaselineRefused."""
+    names = inputs if isinstance(inputs, list) else [tag for tags in inputs.values() for tag in tags]
+    return Drift(None if data is None else parse(data), names)
