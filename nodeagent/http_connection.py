@@ -93,8 +93,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def received(self, data: bytes) -> None:
         """Bytes of the client, from the socket or left over by another server."""
-        self._seen_s = self._server.now_s
-        if not self._lingering:
+        if not self._lingering:  # whoever goes on sending after an error gains no time by it
+            self._seen_s = self._server.now_s
             if not self.incoming.buffer and not self.incoming.in_body:
                 self._since_s = self._seen_s
             self.incoming.feed(data)

@@ -431,6 +431,21 @@ def test_time_ends_a_slow_head_a_slow_body_and_an_idle_connection(tmp_path: Path
     serving(tmp_path, body)
 
 
+def test_whoever_goes_on_sending_after_an_error_is_cut(tmp_path: Path) -> None:
+    async def body(server: HttpServer, path: Path, asked: Asked) -> None:
+        reader, writer = await asyncio.open_unix_connection(str(path))
+        writer.write(b"nonsense\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 400")
+        server.sweep(server.now_s + 1.5)
+        writer.write(b"more")
+        await asyncio.sleep(0.01)
+        server.sweep(server.now_s + 1.5)
+        await until(lambda: not server.connections)
+        writer.close()
+
+    serving(tmp_path, body)
+
+
 def test_a_half_closed_client_still_gets_its_answer(tmp_path: Path) -> None:
     async def body(server: HttpServer, path: Path, asked: Asked) -> None:
         asked.gate.set()
