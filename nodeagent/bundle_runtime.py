@@ -16,6 +16,7 @@ from nodeagent.clock import Clock
 from nodeagent.launcher_client import LauncherClient, LauncherError, WorkerExit
 from nodeagent.memory import available_bytes, fits_beside
 from nodeagent.protocol import BundleTelemetry, WorkerState
+from nodeagent.safe_values import SafeValues
 from nodeagent.spec import Activation, Role
 from nodeagent.unavailable import Unavailable
 from nodeagent.worker_link import OrderRefused, WorkerGone, WorkerLink
@@ -92,6 +93,7 @@ class BundleRuntime:
         self._keeping: asyncio.Task[None] | None = None
         self._standing_in: asyncio.Task[None] | None = None
         self._unavailable = Unavailable(around.launcher, f"m-{bundle}", self._why)
+        self._safe_values = SafeValues(around.launcher, around.specs, self._say)
         self._gapped: Activation | None = None
         self._announced = ""
 
@@ -159,7 +161,8 @@ class BundleRuntime:
             link.kill()
 
     def exited(self, ended: WorkerExit) -> None:
-        """One of our workers ended."""
+        """A worker of the node ended."""
+        self._safe_values.exited(ended)
         link = self._links.pop(ended.worker, None)
         if link is None:
             return
@@ -235,8 +238,8 @@ class BundleRuntime:
         if self.active is not None and self.active.state in ("candidate", "active"):
             return
         await self._answer_unavailable()
-        if self.wanted is not None and self.wanted.pipeline_path:
-            await self._write_safe_values(self.wanted)
+        if self.wanted is not None and self.reason:
+            await self._safe_values.write(self.wanted)
 
     async def _answer_unavailable(self) -> None:
         try:
@@ -262,6 +265,7 @@ class BundleRuntime:
         try:
             await link.until(lambda: link.state in ("candidate", "active"), START_S_MAX)
             await self._unavailable.close()
+            await self._safe_values.settled()
             await link.ask("activate", timeout_s=ORDER_S_MAX)
         except (WorkerGone, OrderRefused) as error:
             self.reason = self.reason or str(error)
@@ -373,8 +377,8 @@ class BundleRuntime:
         wrote = link is not None and link.state == "active"
         await self._end_all(keep=None)
         self.previous = self.previous or activation
-        if safe and not wrote and activation is not None and activation.pipeline_path:
-            await self._write_safe_values(activation)
+        if safe and not wrote and activation is not None:
+            await self._safe_values.write(activation)
         self.reason = ""
         await self._answer_unavailable()
         if activation is not None:
@@ -386,8 +390,8 @@ class BundleRuntime:
         if self.candidate is not None:
             await self._hold(self.candidate, on)
         done = self.active is not None and self.serving and await self._hold(self.active, on)
-        if on and not done and self.wanted is not None and self.wanted.pipeline_path:
-            await self._write_safe_values(self.wanted)
+        if on and not done and self.wanted is not None:
+            await self._safe_values.write(self.wanted)
         if self.lock.locked():
             async with self.lock:
                 if self.active is not None and self.serving:
@@ -400,6 +404,8 @@ class BundleRuntime:
         except (WorkerGone, OrderRefused) as error:
             self._say("error", f"hold: {error}; the worker is ended")
             link.kill()
+            with contextlib.suppress(WorkerGone):
+                await link.until(lambda: link.state == "ended", HOLD_S_MAX)
             return False
         for problem in answer["problems"]:
             self._say("error", f"hold: {problem}")
@@ -424,6 +430,7 @@ class BundleRuntime:
         gap_ms, passed = 0.0, 0
         old_wanted, self.wanted = self.wanted, new.activation
         await self._unavailable.close()
+        await self._safe_values.settled()
         try:
             if old is not None and old is not new and old.state == "active":
                 try:
@@ -485,14 +492,6 @@ class BundleRuntime:
     def _feeds_warmth(self) -> bool:
         """Whether waiting for a candidate's windows can end: an active worker feeds it whose own windows are full."""
         return self.serving and self.active is not None and self.active.warm
-
-    async def _write_safe_values(self, activation: Activation) -> None:
-        """A worker without a model writes the safe values and ends."""
-        spec = self._around.specs.make(activation, "safe", held=True)
-        try:
-            await self._around.launcher.spawn(spec)
-        except LauncherError as error:
-            self._say("error", f"the safe values could not be written: {error}")
 
     async def _end(self, link: WorkerLink | None) -> None:
         if link is not None and link.state != "ended":

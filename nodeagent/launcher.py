@@ -1,5 +1,5 @@
 """The unit's main process: keeps the listening sockets, starts and reaps supervisor and workers, and keeps a trial's
-deadline when no supervisor does. Standard library only, one thread, about 12 MB; it parses nothing from the network.
+deadline when no supervisor does. Standard library only, one thread, 17 MB; it parses nothing from the network.
 """
 
 from __future__ import annotations

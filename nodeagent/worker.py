@@ -33,6 +33,8 @@ from store import durable
 
 EXIT_REFUSED: Final = 3
 EXIT_FAILED: Final = 4
+# Longer than a killed worker needs to end; who still holds the right then is alive and has the outputs in hand.
+SAFE_RIGHT_S_MAX: Final = 1.0
 CANNOT_START: Final = (ModelRefused, RunFailed, GoldenMismatch, ConfigError, RightHeld, OSError)
 
 
@@ -93,7 +95,7 @@ async def write_safe_values(document: WorkerDocument, clock: Clock) -> int:
     if config is None:
         return 0
     right = PlantRight(Path(activation.work_dir))
-    await right.take()
+    await right.take(SAFE_RIGHT_S_MAX)
     outputs = Outputs.create(config, sink_context(activation, config, clock, None))
     problems = await outputs.safe()
     for problem in problems:
