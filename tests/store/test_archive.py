@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -156,10 +157,34 @@ _EXTENSIONS = [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfi
 
 @pytest.mark.parametrize("kind", _LINKS + _EXTENSIONS)
 def test_links_folders_devices_and_extensions_are_refused(path: Path, kind: bytes) -> None:
+    with_header(path, {"type": kind, "linkname": "/etc/passwd"})
+
+
+@pytest.mark.parametrize("change", [{"mode": 0o4755}, {"uid": 1}, {"mtime": 1}, {"uname": "root"}, {"linkname": "x"}])
+def test_a_header_in_another_form_than_ours_is_refused(path: Path, change: dict[str, Any]) -> None:
+    with_header(path, change)
+
+
+def with_header(path: Path, change: dict[str, Any]) -> None:
+    """Changes fields of the first member's header, with a right checksum, and expects a refusal."""
+    data = path.read_bytes()
     member = tarfile.TarInfo("oci-layout")
-    member.type, member.linkname, member.mtime = kind, "/etc/passwd", 0
-    path.write_bytes(member.tobuf(tarfile.USTAR_FORMAT) + path.read_bytes())
-    with pytest.raises(BundleMalformed):
+    member.size, member.mode = len(archive.LAYOUT), 0o644
+    same = member.tobuf(tarfile.USTAR_FORMAT)
+    for field, value in change.items():
+        setattr(member, field, value)
+    # A type without content has size 0 in the standard library's headers; the content is then left out too.
+    content = data[512:1_024] if member.tobuf(tarfile.USTAR_FORMAT)[124:136] == same[124:136] else b""
+    path.write_bytes(member.tobuf(tarfile.USTAR_FORMAT) + content + data[1_024:])
+    with pytest.raises(BundleMalformed, match="plain file as we write it"):
+        archive.read_archive(path)
+
+
+def test_bytes_between_the_members_are_refused(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[512 + len(archive.LAYOUT)] = 1
+    path.write_bytes(data)
+    with pytest.raises(BundleMalformed, match="between"):
         archive.read_archive(path)
 
 

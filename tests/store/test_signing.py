@@ -161,6 +161,17 @@ def test_a_hardware_key_counts_only_with_a_touch(tmp_path: Path) -> None:
             signing.verify(DATA, armor(blob, sign(signing.signed_data(DATA, NAMESPACE), 0)), text, at_s=0)
 
 
+def test_a_number_in_a_longer_form_than_it_needs_is_refused(keys: Path) -> None:
+    signature = signing.parse(keygen_sign(keys, "ecdsa-256"))
+    reader = sshwire.Reader(signature.value)
+    type_, numbers = reader.text(), sshwire.Reader(reader.string())
+    r, s = numbers.string(), numbers.string()
+    for changed in (sshwire.string(b"\0" + r) + sshwire.string(s), sshwire.string(r) + sshwire.string(b"\0" + s)):
+        value = sshwire.text(type_) + sshwire.string(changed)
+        with pytest.raises(SignatureRefused, match="shortest"):
+            signing.verify(DATA, armor(signature.key.blob, value), allowed(keys, "ecdsa-256"), at_s=0)
+
+
 @pytest.mark.parametrize(
     "change",
     [
