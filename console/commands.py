@@ -75,7 +75,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     Command("work", "W", "W", "running", "What this console is doing, and what it has done", MAIN),
     Command("repaint", "ctrl+l", "ctrl-l", "repaint", "Draw the whole screen again", MAIN),
     Command("help", "question_mark", "?", "help", "The keys of this screen", (*MAIN, "deploy"), 99),
-    Command("quit", "q,ctrl+q", "q", "quit", "Leave; nodes go on by themselves", MAIN),
+    Command("quit", "q,ctrl+q,ctrl+c", "q", "quit", "Leave; nodes go on by themselves", MAIN),
     # without a key
     Command("theme_grey", "", "", "theme grey", "Quiet dark grey"),
     Command("theme_daylight", "", "", "theme daylight", "Light grey, for glare"),

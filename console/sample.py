@@ -11,13 +11,18 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from console.sample_plant import NOW_S, WALL_S, many, plant
+from console.terminal import LINKS, Colours, Terminal
 from console.view import LinkState, NodeView
 from nodeagent.protocol import LogLine
+
+if TYPE_CHECKING:
+    from console.seat import Seat
 
 _LOG: tuple[tuple[Literal["debug", "info", "warning", "error"], str, str], ...] = (
     ("info", "worker", "worker of bearing r14 is serving after 212 ms"),
@@ -124,6 +129,28 @@ def unplugged() -> SampleFleet:
     """The same plant when its uplink is gone: nothing is known of any node."""
     gone = {"link": LinkState.DOWN, "link_since_wall_s": WALL_S - 300, "link_error": "timed out"}
     return SampleFleet({name: replace(one, **gone) for name, one in plant().items()})  # type: ignore[arg-type]
+
+
+def sample_seat(
+    fleet: SampleFleet | None = None,
+    *,
+    colours: Colours = "many",
+    ascii: bool = False,  # noqa: A002
+    clip_file: Path = Path("clip.txt"),
+    operate: bool = False,
+    look: str = "",
+    clock: StillClock | None = None,
+) -> Seat:
+    """The app on a sample fleet, without a terminal of its own: for pictures and tests (`seat.run_test(...)`)."""
+    from console.sample_operations import SampleOperations
+    from console.seat import Seat
+
+    shown = SampleFleet() if fleet is None else fleet
+    terminal = Terminal("xterm-256color", colours, ascii, not ascii, LINKS["lan"])
+    return Seat(
+        shown, SampleOperations(shown), terminal=terminal, clock=clock or StillClock(), clip_file=clip_file,
+        operate=operate, look=look,
+    )  # fmt: skip
 
 
 def main(argv: list[str]) -> int:

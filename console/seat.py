@@ -6,9 +6,9 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from textual.app import SuspendNotSupported
 from textual.binding import BindingType
@@ -21,7 +21,6 @@ from console.driver import ConsoleDriver, ThinApp, leave_at_once
 from console.messages import BoardChanged, Said, WorkChanged
 from console.operations import OnStep, OperationFailed, Operations, Step
 from console.output import ControlFilter
-from console.screens.changes import Changes
 from console.screens.fleet import FleetPage
 from console.screens.page import Page
 from console.terminal import LINKS, LinkName, Terminal, is_gone
@@ -32,6 +31,9 @@ from console.work import Action, Work, Works
 from widgets.alertrow import AlertValues
 from widgets.header import HeaderValues
 from widgets.look import LOOKS, Role
+
+if TYPE_CHECKING:
+    from console.screens.changes import Changes
 
 OPERATE_IDLE_S: Final = 15 * 60.0
 WATCH_S: Final = 2.0
@@ -71,7 +73,6 @@ class Seat(ThinApp, inherit_bindings=False):
         self.fleet, self.operations, self.terminal, self.clock = fleet, operations, terminal, clock
         self.look = look_for(look or default_name(terminal), terminal)
         self.works = Works()
-        self.changes = Changes(self)
         self.board = Board()
         self.paused_at_s: float | None = None
         self.marked: frozenset[str] = frozenset()
@@ -255,6 +256,13 @@ class Seat(ThinApp, inherit_bindings=False):
             self.screen.post_message(Said(text, role))
 
     # ------------------------------------------------------------ modes
+
+    @cached_property
+    def changes(self) -> Changes:
+        """The commands that change a node; made when the first of them is asked for."""
+        from console.screens.changes import Changes
+
+        return Changes(self)
 
     def touch(self) -> None:
         """A key was pressed: OPERATE goes on for its whole time."""

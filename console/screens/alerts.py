@@ -127,8 +127,8 @@ class AlertsPage(Page):
         self.say("only alerts that wait for a person" if self.waiting_only else "all alerts")
         self.draw(None)
 
-    def do_filter(self) -> None:
-        self.filter_row.ask(self.words)
+    async def do_filter(self) -> None:
+        await self.filter_row.ask(self.words)
 
     def on_filter_row_changed(self, message: FilterRow.Changed) -> None:
         self.words = message.text

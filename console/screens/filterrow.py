@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.message import Message
 
 from widgets.drawing import Drawing
-from widgets.entry import EntryField
 from widgets.look import Look, Span
+
+if TYPE_CHECKING:
+    from widgets.entry import EntryField
 
 
 class FilterNote(Drawing):
@@ -49,23 +53,25 @@ class FilterRow(Horizontal):
     def __init__(self, look: Look, *, hint: str = "site:press state:warn model:bearing, ! inverts") -> None:
         super().__init__()
         self.note = FilterNote(look)
-        self.entry = EntryField(hint=hint)
-        self.entry.display = False
+        self.hint = hint
+        self.asking = False
+        self._entry: EntryField | None = None
 
     def compose(self) -> ComposeResult:
-        yield self.entry
         yield self.note
 
-    def ask(self, text: str) -> None:
+    async def ask(self, text: str) -> None:
         """Opens the row for typing."""
-        self.entry.value = text
-        self.entry.display, self.note.display, self.display = True, False, True
-        self.entry.cursor_position = len(text)
-        self.entry.focus()
+        if self._entry is None:
+            from widgets.entry import EntryField
 
-    @property
-    def asking(self) -> bool:
-        return bool(self.entry.display)
+            self._entry = EntryField(hint=self.hint)
+            await self.mount(self._entry)
+        self.asking = True
+        self._entry.value = text
+        self._entry.display, self.note.display, self.display = True, False, True
+        self._entry.cursor_position = len(text)
+        self._entry.focus()
 
     def show_state(self, text: str, shown: int, total: int) -> None:
         """Says which filter is set; without one the row goes away."""
@@ -89,6 +95,9 @@ class FilterRow(Horizontal):
             self._leave()
 
     def _leave(self) -> None:
-        self.entry.display, self.note.display = False, True
+        self.asking = False
+        if self._entry is not None:
+            self._entry.display = False
+        self.note.display = True
         self.display = bool(self.note.text)
         self.post_message(self.Left())

@@ -139,8 +139,8 @@ class FleetPage(Page):
         elif self.seat.marked:
             self.do_unmark()
 
-    def do_filter(self) -> None:
-        self.filter_row.ask(self.query_set.text)
+    async def do_filter(self) -> None:
+        await self.filter_row.ask(self.query_set.text)
 
     def on_filter_row_changed(self, message: FilterRow.Changed) -> None:
         try:

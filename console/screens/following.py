@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Final
 from textual.timer import Timer
 
 from console import figures
+from console.clean import clean
+from console.link.errors import LinkError
 from console.messages import LinesCame
 from console.operations import OperationFailed
+from console.wire import AgentError
 from nodeagent.protocol import LogLine
 from widgets.logview import Entry
 
@@ -56,8 +59,12 @@ class Following:
             if first.lost:
                 self._note(node, f"{first.lost:,} older lines were dropped by the node's cap")
             self._add(node, [_entry(node, line, offset_s) for line in first.lines])
-        async for line in seat.fleet.follow_logs(node, after):
-            self._add(node, [_entry(node, line, offset_s)])
+        try:
+            async for line in seat.fleet.follow_logs(node, after):
+                self._add(node, [_entry(node, line, offset_s)])
+        except (AgentError, LinkError) as error:
+            self._followed.discard(node)
+            self._note(node, f"the stream ended: {clean(str(error))}")
 
     def tell_gap(self, node: str, known: bool, reason: str) -> None:
         """Says in line that a followed node is silent, and that it is back."""

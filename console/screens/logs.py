@@ -95,8 +95,8 @@ class LogsPage(Page):
         view.set_filter(level=LEVELS[(LEVELS.index(view.level) + 1) % len(LEVELS)])
         self._draw_title()
 
-    def do_filter(self) -> None:
-        self.filter_row.ask(self.log_view.words)
+    async def do_filter(self) -> None:
+        await self.filter_row.ask(self.log_view.words)
 
     def on_filter_row_changed(self, message: FilterRow.Changed) -> None:
         self.log_view.set_filter(words=message.text)

@@ -187,10 +187,10 @@ class NodePage(Page):
         elif self.tab == 4:
             self.seat.changes.do_watch()
 
-    def do_filter(self) -> None:
+    async def do_filter(self) -> None:
         if self.tab != 3:
             self.open_tab(3)
-        self.filter_row.ask(self.log_view.words)
+        await self.filter_row.ask(self.log_view.words)
 
     def on_filter_row_changed(self, message: FilterRow.Changed) -> None:
         self.log_view.set_filter(words=message.text)
