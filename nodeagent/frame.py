@@ -40,7 +40,7 @@ class Frame:
         count = int(np.count_nonzero(worse))
         if count:
             self.quality[worse] = quality
-            for index in np.flatnonzero(worse).tolist():
+            for index in worse.nonzero()[0].tolist():
                 self.reasons[index] = reason
         return count
 
@@ -50,8 +50,15 @@ class Frame:
 
     def copy(self) -> Frame:
         """A frame whose values, qualities and reasons may be changed; the blob is shared, since steps replace it."""
-        return dataclasses.replace(
-            self, values=self.values.copy(), quality=self.quality.copy(), reasons=dict(self.reasons)
+        return Frame(
+            self.names,
+            self.values.copy(),
+            self.quality.copy(),
+            dict(self.reasons),
+            self.source_us,
+            self.received_us,
+            self.blob,
+            self.source,
         )
 
 

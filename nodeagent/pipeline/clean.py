@@ -136,6 +136,10 @@ class HoldLast:
 
     def apply(self, frame: Frame) -> tuple[Frame | None, int]:
         bad = frame.quality == BAD
+        if not bad.any():
+            self._held[:] = 0
+            np.copyto(self._last, frame.values, where=np.isfinite(frame.values))
+            return frame, 0
         self._held = np.where(bad, self._held + 1, 0)
         held = self._tags & bad & (self._held <= self._options.max_hold) & np.isfinite(self._last)
         for at in np.flatnonzero(held).tolist():

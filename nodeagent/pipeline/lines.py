@@ -134,7 +134,7 @@ class _Scan:
 
     def _to_end_of_string(self, end: str, *, escapes: bool) -> None:
         self.at += len(end)
-        while not self.text.startswith(end, self.at):
+        while self.at < len(self.text) and not self.text.startswith(end, self.at):
             self.at += 2 if escapes and self.text[self.at] == "\\" else 1
         self.at += len(end)
 

@@ -23,7 +23,7 @@ class Seen:
         self.marked_total = 0
         self._names: tuple[str, ...] = ()
         self._values: Floats | None = None
-        self._quality = GOOD
+        self._qualities = b""
         self._reason = ""
 
     def saw(self, frame: Frame, marked: int) -> None:
@@ -32,8 +32,8 @@ class Seen:
         self.marked_total += marked
         self._names = frame.names
         self._values = frame.values[:_SHOWN_VALUES].copy()
-        self._quality = int(frame.quality.max(initial=GOOD))
-        self._reason = next(iter(frame.reasons.values()), "") if self._quality != GOOD else ""
+        self._qualities = frame.quality.tobytes()
+        self._reason = next(iter(frame.reasons.values())) if frame.reasons else ""
 
     def telemetry(self) -> StageTelemetry:
         """The counters now."""
@@ -43,9 +43,14 @@ class Seen:
             frames_total=self.frames_total,
             marked_total=self.marked_total,
             last=shown,
-            quality=self._quality,
+            quality=self.quality,
             reason=self._reason,
         )
+
+    @property
+    def quality(self) -> int:
+        """The worst quality in the last frame."""
+        return max(self._qualities, default=GOOD)
 
     def _shown(self, values: Floats) -> str:
         pairs = (f"{name} {value:.5g}" for name, value in zip(self._names, values.tolist(), strict=False))
@@ -53,7 +58,7 @@ class Seen:
         return ", ".join(pairs) + (f", {more} more" if more > 0 else "")
 
     def __repr__(self) -> str:
-        return f"Seen({self.name} frames={self.frames_total} marked={self.marked_total} {QUALITY_WORDS[self._quality]})"
+        return f"Seen({self.name} frames={self.frames_total} marked={self.marked_total} {QUALITY_WORDS[self.quality]})"
 
 
 class Stage:
