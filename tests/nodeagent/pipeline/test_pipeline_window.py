@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodeagent.frame import BAD, GOOD, UNCERTAIN
@@ -84,6 +84,7 @@ def test_a_tag_without_one_usable_value_is_bad_and_not_zero(step_of: Make, frame
     assert frame.reasons[1] == "missing"
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.floats(-1e6, 1e6) | st.just(math.nan), min_size=1, max_size=20))
 def test_the_time_average_of_any_values_lies_between_the_least_and_the_greatest(values: list[float]) -> None:
     column = np.array(values)[:, None]
@@ -168,6 +169,7 @@ _expression = st.recursive(
 )
 
 
+@settings(max_examples=50, deadline=None)
 @given(_expression, st.floats(-100, 100), st.floats(-100, 100))
 def test_a_derived_value_is_what_python_says(text: str, a: float, b: float) -> None:
     from nodeagent.frame import good

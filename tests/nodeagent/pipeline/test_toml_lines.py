@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodeagent.pipeline.lines import locate
@@ -75,6 +75,7 @@ def _documents(draw: st.DrawFn) -> tuple[str, dict[tuple[str, ...], int]]:
     return "\n".join(lines), truth
 
 
+@settings(max_examples=40, deadline=None)
 @given(_documents())
 def test_every_key_is_found_on_its_line_whatever_stands_between(
     document: tuple[str, dict[tuple[str, ...], int]],

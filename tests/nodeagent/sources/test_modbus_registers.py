@@ -6,7 +6,7 @@ import struct
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodeagent.pipeline.options import convert
@@ -113,6 +113,7 @@ _items = st.lists(
 )
 
 
+@settings(max_examples=50, deadline=None)
 @given(_items, st.integers(0, 20), st.integers(4, 124))
 def test_every_item_lies_whole_in_one_request_that_the_protocol_allows(
     items: Any, max_gap: int, block_max: int
@@ -138,6 +139,7 @@ def test_every_item_lies_whole_in_one_request_that_the_protocol_allows(
         assert longest <= max_gap
 
 
+@settings(max_examples=50, deadline=None)
 @given(_items)
 def test_what_is_left_out_is_not_read(items: Any) -> None:
     blocks = plan(items, max_gap=8, block_max=124, without=[0])
