@@ -131,6 +131,12 @@ def test_a_binding_table_brings_address_unit_registers_scale_and_order() -> None
     assert (power.address.table, power.address.number, power.scale) == ("input", 8, 0.1)
 
 
+def test_what_a_binding_table_says_goes_before_what_the_bundle_says() -> None:
+    slower = BOUND | {"plc": BOUND["plc"] | {"poll": "5s"}}
+    assert modbus_of(load(PUMP, bindings=slower)).poll == 5.0
+    assert modbus_of(load(PUMP, bindings=BOUND)).poll == 1.0
+
+
 def test_a_binding_may_be_just_the_address() -> None:
     text = PUMP.replace('"power", type', '"power", register = "holding:9", type')
     assert modbus_of(load(text, bindings=BOUND | {"plc": "tcp://10.0.0.9"})).url == "tcp://10.0.0.9"
