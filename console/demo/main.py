@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from console.demo.aside import aside
@@ -27,6 +27,7 @@ from console.link.ready import make_pool
 from console.prompts import Nobody
 
 ROOT = Path(__file__).resolve().parents[2]
+INTERRUPTED = 130
 BREAKABLE = ("plc", "jump", "bundle")
 APP_DEFAULTS = {"operate": False, "ascii": False, "link": None, "look": ""}
 
@@ -69,8 +70,8 @@ def run(options: argparse.Namespace) -> int:
     except PlantFailed as error:
         print(f"outstation: the demo's plant did not start:\n{error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 130
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        return INTERRUPTED
     finally:
         if not options.keep:
             shutil.rmtree(folder, ignore_errors=True)
