@@ -108,6 +108,12 @@ class ThinApp(App[int]):
         if isinstance(self._driver, ConsoleDriver):
             self._driver.write_clipboard(text)
 
+    def bell(self) -> None:
+        """No sound: an alarm is on the screen, and the plant has its own annunciators."""
+
+    def _set_pointer_shape(self, shape: str) -> None:
+        """The pointer stays as the terminal has it: its sequence is not one of ours."""
+
     def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
         updates = isinstance(renderable, ChopsUpdate | LayoutUpdate)
         if self.thin is None or not updates or not isinstance(self._driver, ConsoleDriver) or self._driver.is_inline:

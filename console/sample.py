@@ -96,7 +96,7 @@ class SampleFleet:
             if view.telemetry is None or view.link is not LinkState.UP:
                 continue
             telemetry = view.telemetry
-            if every and (i + self._round) % every == 0:
+            if every and ((i * 2_654_435_761 >> 7) + self._round) % every == 0:
                 wave = 1 + 0.01 * ((self._round * 7 + i) % 11)
                 bundles = [
                     msgspec.structs.replace(b, inferences_per_s=400 * wave, latency_ms_p95=1.8 * wave)

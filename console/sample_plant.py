@@ -258,7 +258,7 @@ def many(count: int) -> dict[str, NodeView]:
     views = {}
     for i in range(count):
         name, site, line, model = PLANT[i % 11]
-        one = view(f"{name.split('-')[0]}-{i:04}", site, line, model, i)
+        one = view(f"{name.split('-')[0]}-{i:04}", site, line, model, i % 12)
         if i % 40 == 7:
             one = _with(one, alerts=[alert(1, "DRIFT.SCORE", 3, "score share over its limit", "look", 60.0 + i)])
         views[one.name] = one
