@@ -20,7 +20,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Trained:
-    """One trained bundle. `golden`: inputs by name; what the model says to them is asked of onnxruntime.
+    """One trained bundle. `golden`: inputs by name, a row a case; what the model says to each is asked of onnxruntime.
 
     `figures` are measured on seeds that training did not see; `lineage` says what it was trained on.
     """
@@ -44,18 +44,26 @@ def run(model: bytes, feeds: Arrays) -> dict[str, npt.NDArray[Any]]:
     return dict(zip(names, session.run(names, dict(feeds)), strict=True))
 
 
+def answers(model: bytes, golden: Arrays) -> dict[str, npt.NDArray[Any]]:
+    """What the model says to each case, run by itself as a batch of one; [cases, 1, ...] by output name."""
+    cases = len(next(iter(golden.values())))
+    said = [run(model, {name: rows[at : at + 1] for name, rows in golden.items()}) for at in range(cases)]
+    return {name: np.stack([each[name] for each in said]) for name in said[0]}
+
+
 def write(trained: Trained, folder: Path, *, golden_outputs: Arrays | None = None) -> None:
     """Write model.onnx, baseline.json, golden.npz and bundle.toml. The same training gives the same bytes."""
     folder.mkdir(parents=True, exist_ok=True)
-    outputs = run(trained.model, trained.golden) if golden_outputs is None else golden_outputs
+    outputs = answers(trained.model, trained.golden) if golden_outputs is None else golden_outputs
+    inputs = {name: rows[:, None] for name, rows in trained.golden.items()}
     (folder / "model.onnx").write_bytes(trained.model)
     (folder / "baseline.json").write_text(json.dumps(trained.baseline, sort_keys=True, separators=(",", ":")) + "\n")
-    (folder / "golden.npz").write_bytes(_npz(trained.golden, outputs))
+    (folder / "golden.npz").write_bytes(_npz(inputs, outputs))
     (folder / "bundle.toml").write_text(_bundle_toml(trained))
 
 
 def read_golden(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, npt.NDArray[Any]]]:
-    """Inputs and outputs by name."""
+    """Inputs and outputs by name, [cases, 1, ...]."""
     with np.load(path, allow_pickle=False) as stored:
         inputs = {name.removeprefix("input."): stored[name] for name in stored.files if name.startswith("input.")}
         outputs = {name.removeprefix("output."): stored[name] for name in stored.files if name.startswith("output.")}

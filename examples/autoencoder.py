@@ -50,8 +50,14 @@ def fit(
     scaler = StandardScaler().fit(rows)
     mean, scale = scaler.mean_.astype(np.float32), scaler.scale_.astype(np.float32)
     scaled = _scaled(rows, mean, scale, clip)
+    # A fixed number of epochs: rounding, which differs between machines, must not decide when to stop.
     net = MLPRegressor(
-        hidden_layer_sizes=hidden, activation="tanh", max_iter=epochs, random_state=seed, early_stopping=True
+        hidden_layer_sizes=hidden,
+        activation="tanh",
+        max_iter=epochs,
+        n_iter_no_change=epochs,
+        tol=0.0,
+        random_state=seed,
     )
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is chosen

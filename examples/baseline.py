@@ -22,19 +22,26 @@ Floats = npt.NDArray[np.floating[Any]]
 
 
 def baseline(
-    inputs: Mapping[str, Floats], scores: Floats, *, output: str, windows: Sequence[int], limit: float
+    inputs: Mapping[str, Floats],
+    scores: Floats,
+    *,
+    output: str,
+    windows: Sequence[int],
+    limit: float,
+    stride: int = 1,
 ) -> dict[str, Any]:
-    """The content of baseline.json. Rows are in order of time; `windows` are lengths in predictions.
+    """The content of baseline.json. Rows are in order of time, one of `stride` predictions.
 
-    `limit` is the score over which a prediction counts for `share_max`, the largest share of a clean window.
+    `windows` are lengths in predictions. `limit` is the score over which a prediction counts for `share_max`, the
+    largest share of a clean window.
     """
-    score = _column(scores, windows) | {"output": output, "limit": _round(limit)}
-    score["share_max"] = {str(length): _share_max(scores > limit, length) for length in windows}
+    score = _column(scores, windows, stride) | {"output": output, "limit": _round(limit)}
+    score["share_max"] = {str(length): _share_max(scores > limit, length // stride) for length in windows}
     return {
         "schema": SCHEMA,
         "rows": len(scores),
         "windows": list(windows),
-        "inputs": {name: _column(values, windows) for name, values in inputs.items()},
+        "inputs": {name: _column(values, windows, stride) for name, values in inputs.items()},
         "score": score,
     }
 
@@ -51,7 +58,7 @@ def psi(counts: npt.NDArray[np.int64], expected: npt.NDArray[np.int64]) -> float
     return float(((q - p) * np.log(q / p)).sum())
 
 
-def _column(values: Floats, windows: Sequence[int]) -> dict[str, Any]:
+def _column(values: Floats, windows: Sequence[int], stride: int) -> dict[str, Any]:
     edges = np.unique([_round(v) for v in np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1])])
     counts = histogram(values, edges.tolist())
     return {
@@ -62,7 +69,7 @@ def _column(values: Floats, windows: Sequence[int]) -> dict[str, Any]:
         "min": _round(values.min()),
         "max": _round(values.max()),
         "quantiles": {str(q): _round(np.quantile(values, q)) for q in _QUANTILES},
-        "psi_max": {str(length): _psi_max(values, edges.tolist(), counts, length) for length in windows},
+        "psi_max": {str(length): _psi_max(values, edges.tolist(), counts, length // stride) for length in windows},
     }
 
 

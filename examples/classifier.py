@@ -22,11 +22,17 @@ Rows = npt.NDArray[np.float32]
 
 
 def fit(rows: Rows, truth: npt.NDArray[np.int64], *, hidden: int, epochs: int, alpha: float = 1e-4) -> Pipeline:
-    """A trained classifier of two classes; the same rows give the same weights."""
-    net = MLPClassifier(hidden_layer_sizes=(hidden,), max_iter=epochs, alpha=alpha, random_state=0)
+    """A trained classifier of two classes.
+
+    In float64 and for a fixed number of epochs: a rounding error that differs from run to run must not grow, nor
+    decide when to stop.
+    """
+    net = MLPClassifier(
+        hidden_layer_sizes=(hidden,), max_iter=epochs, n_iter_no_change=epochs, tol=0.0, alpha=alpha, random_state=0
+    )
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is chosen
-        return make_pipeline(StandardScaler(), net).fit(rows, truth)
+        return make_pipeline(StandardScaler(), net).fit(rows.astype(np.float64), truth)
 
 
 def graph(fitted: Pipeline, features: int, name: str) -> onnx.ModelProto:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from nodeagent.sources.simulators import pump
 
 DAY = 86_400
-WINDOW, EVERY = 30, 5
+WINDOW = 30
 FEATURES = (
     "speed.Average",
     "q_in.Average",
@@ -37,7 +37,7 @@ def repeated(sweeps: Floats, times: int) -> Floats:
     return np.repeat(sweeps, times, axis=0)
 
 
-def windows(sweeps: Floats, every: int = EVERY) -> npt.NDArray[np.float32]:
+def windows(sweeps: Floats, every: int = 1) -> npt.NDArray[np.float32]:
     """FEATURES of each window of WINDOW sweeps, as the steps `derive` and `window` of pipeline.toml make them."""
     tag = {name: sweeps[:, at] for at, name in enumerate(pump.TAGS)}
     derived = {
