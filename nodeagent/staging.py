@@ -6,6 +6,7 @@ lists what is missing, and asking again with the same id goes on. So a bundle th
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import sqlite3
 

@@ -14,5 +14,4 @@ _MODULE = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(_MODULE)
 
 workshop = _MODULE.workshop
-make_agent = _MODULE.make_agent
-agent = _MODULE.agent
+make_agents = _MODULE.make_agents

@@ -14,7 +14,6 @@ import itertools
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,18 +51,14 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Story]:
+def story(make_agents: Any, workshop: Any, tmp_path_factory: pytest.TempPathFactory) -> Story:
     """A node with one committed bundle, one for all cases of this file."""
     file = tmp_path_factory.mktemp("crash") / "at"
-    conftest = request.config.pluginmanager.get_plugin(str(Path(__file__).parent / "conftest.py"))
-    assert conftest is not None
-    with contextlib.contextmanager(conftest.make_agent.__wrapped__)(request.getfixturevalue("workshop")) as make:
-        agent = make()
-        agent.environment["OUTSTATION_CRASH_AT"] = str(file)
-        agent.start()
-        workshop = request.getfixturevalue("workshop")
-        assert agent.commit(workshop.bundle(1), "d1")["state"] == "COMMITTED"
-        yield Story(agent, workshop, file)
+    agent = make_agents()
+    agent.environment["OUTSTATION_CRASH_AT"] = str(file)
+    agent.start()
+    assert agent.commit(workshop.bundle(1), "d1")["state"] == "COMMITTED"
+    return Story(agent, workshop, file)
 
 
 @pytest.mark.parametrize(("point", "victim"), CASES)

@@ -156,15 +156,16 @@ class Agent:
                 connection.connect()
                 connection.sock.sendall(preface.encode())
             data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-            connection.request(
-                method, path if path.startswith("/v2") or path == "/metrics" else f"/agent/v1{path}", data
-            )
+            outside = path.startswith("/v2") or path == "/metrics"
+            connection.request(method, path if outside else f"/agent/v1{path}", data)
             answer = connection.getresponse()
             text = answer.read()
             is_json = "json" in answer.headers.get("content-type", "")
             found = json.loads(text) if text and is_json else text.decode()
             if answer.status >= 300:
-                raise Refusal(answer.status, found)
+                refusal = Refusal(answer.status, found)
+                assert refusal.code != "INTERNAL", self.get("/logs?level=error")
+                raise refusal
             return found
         finally:
             connection.close()
@@ -180,8 +181,10 @@ class Agent:
         return self.lease
 
     def change(self, path: str, body: dict[str, Any] | None = None, method: str = "POST") -> Any:
-        """A write that needs the lease, which is taken where nobody holds it."""
-        if self.lease is None or not self.get("/lease"):
+        """A write that needs the lease, which is renewed, or taken where it was lost."""
+        try:
+            self.post("/lease", {"holder": "alice", "token": self.lease or 0})
+        except Refusal:
             self.take_lease()
         return self.ask(method, path, {"node_id": self.node_id, "lease": self.lease, **(body or {})})
 
@@ -271,9 +274,16 @@ class Workshop:
         self.signers.write_text(f'release namespaces="outstation-bundle" {public.decode()}\n')
 
     def bundle(
-        self, number: int, *, name: str = "press", sequence: int | None = None, pipeline: str = "", key: Path | None = None,
-        golden: float = 0.0, **config: Any,
-    ) -> Path:  # fmt: skip
+        self,
+        number: int,
+        *,
+        name: str = "press",
+        sequence: int | None = None,
+        pipeline: str = "",
+        key: Path | None = None,
+        golden: float = 0.0,
+        **config: Any,
+    ) -> Path:
         """NAME-1.NUMBER, signed. With `golden` its golden vectors are those of another model."""
         folder = self.folder / f"{name}-{number}-{len(list(self.folder.iterdir()))}"
         folder.mkdir()
@@ -323,9 +333,9 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     return Workshop(tmp_path_factory.mktemp("workshop"))
 
 
-@pytest.fixture
-def make_agent(workshop: Workshop) -> Iterator[Callable[..., Agent]]:
-    """`make_agent(toml="...")`: a new node, not started. Socket paths are short, so it is not below tmp_path."""
+@contextlib.contextmanager
+def agents(workshop: Workshop) -> Iterator[Callable[..., Agent]]:
+    """Makes nodes and takes them away. Socket paths are short, so a node is not below tmp_path."""
     made: list[Agent] = []
 
     def make(toml: str = "") -> Agent:
@@ -333,13 +343,39 @@ def make_agent(workshop: Workshop) -> Iterator[Callable[..., Agent]]:
         made.append(Agent(folder / "n", workshop.signers, toml=toml))
         return made[-1]
 
-    yield make
-    for agent in made:
-        agent.stop()
-        shutil.rmtree(agent.state.parent)
+    try:
+        yield make
+    finally:
+        for agent in made:
+            agent.stop()
+            shutil.rmtree(agent.state.parent)
+
+
+@pytest.fixture
+def make_agent(workshop: Workshop) -> Iterator[Callable[..., Agent]]:
+    """`make_agent(toml="...")`: a new node, not started."""
+    with agents(workshop) as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def make_agents(workshop: Workshop) -> Iterator[Callable[..., Agent]]:
+    """As `make_agent`, for nodes that live as long as a file of tests."""
+    with agents(workshop) as make:
+        yield make
 
 
 @pytest.fixture
 def agent(make_agent: Callable[..., Agent]) -> Agent:
     """A node that runs."""
     return make_agent().start()
+
+
+@pytest.fixture(scope="session", name="eventually")
+def _eventually() -> Callable[..., Any]:
+    return eventually
+
+
+@pytest.fixture(scope="session", name="digest_of")
+def _digest_of() -> Callable[[bytes], str]:
+    return signing_digest

@@ -1,0 +1,78 @@
+"""The passport: which bundle fits which node."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from nodeagent.passport import NodeFacts, judge
+
+FACTS: dict[str, Any] = {
+    "name": "press",
+    "opsets": {"": 17},
+    "ir_version": 8,
+    "operators": ["Gemm", "ai.onnx.ml::TreeEnsembleRegressor"],
+    "providers": ["CPUExecutionProvider"],
+    "peak_memory_bytes": 10 << 20,
+    "bindings": ["plc"],
+}
+SIZES = {"sha256:a": 1 << 20, "sha256:b": 1 << 10}
+NODE = NodeFacts(
+    runtime="1.23.2",
+    providers=("CPUExecutionProvider",),
+    memory_bytes_available=1 << 30,
+    disk_bytes_free=1 << 30,
+    disk_bytes_free_min=64 << 20,
+    disk_writable=True,
+    held=frozenset(),
+    bindings={"plc": "tcp://10.0.0.5:502"},
+    signers=1,
+    out_of_service="",
+    endpoints={},
+)
+
+
+def verdicts(node: NodeFacts = NODE, **facts: Any) -> dict[str, str]:
+    found = judge({**FACTS, **facts}, SIZES, node)
+    assert found.fits == all(item.verdict != "no" for item in found.items)
+    assert all(item.fix for item in found.items if item.verdict == "no"), "each no names its fix"
+    return {item.name: item.verdict for item in found.items}
+
+
+def test_a_bundle_that_fits_says_yes_to_everything() -> None:
+    assert set(verdicts().values()) == {"yes"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "facts", "name", "verdict"),
+    [
+        ({}, {"opsets": {"": 99}}, "runtime", "no"),
+        ({}, {"ir_version": 99}, "runtime", "no"),
+        ({"runtime": None}, {}, "runtime", "no"),
+        ({"runtime": "1.99.0"}, {}, "runtime", "yes"),
+        ({"runtime": "1.99.0"}, {"opsets": {"": 60}}, "runtime", "unknown"),
+        ({"runtime": "0.3"}, {}, "runtime", "unknown"),
+        ({}, {"operators": ["my.own::Magic"]}, "operators", "unknown"),
+        ({}, {"operators": []}, "operators", "unknown"),
+        ({}, {"providers": ["CUDAExecutionProvider"]}, "provider", "no"),
+        ({"memory_bytes_available": 1 << 20}, {}, "memory", "no"),
+        ({"memory_bytes_available": None}, {}, "memory", "unknown"),
+        ({"disk_bytes_free": 64 << 20}, {}, "disk", "no"),
+        ({"disk_bytes_free": None}, {}, "disk", "unknown"),
+        ({"disk_writable": False}, {}, "disk", "no"),
+        ({"bindings": {}}, {}, "bindings", "no"),
+        ({"signers": 0}, {}, "trust", "no"),
+        ({"out_of_service": "bob: bearing"}, {}, "service", "no"),
+        ({"endpoints": {"tcp://10.0.0.5:502": 2}}, {}, "connections", "warn"),
+    ],
+)
+def test_what_does_not_fit_is_named(changed: dict[str, Any], facts: dict[str, Any], name: str, verdict: str) -> None:
+    assert verdicts(dataclasses.replace(NODE, **changed), **facts)[name] == verdict
+
+
+def test_blobs_that_the_node_holds_need_no_room() -> None:
+    tight = dataclasses.replace(NODE, disk_bytes_free=(64 << 20) + (8 << 20) + 512 * 1024)
+    assert verdicts(tight)["disk"] == "no"
+    assert verdicts(dataclasses.replace(tight, held=frozenset({"sha256:a", "sha256:b"})))["disk"] == "yes"
