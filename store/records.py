@@ -160,6 +160,10 @@ def _scan(
     except errors.Corrupt as error:
         yield Gap(file.key, file.key, 0, f"{file.path.name} is damaged: {error.hint}")
         return
+    except errors.StoreError:
+        if file.path.exists():
+            raise
+        return  # retention was faster
     with closing(conn):
         schema = segment.schema_of(conn)
         if schema == 0:
@@ -240,7 +244,7 @@ def rollups(directory: Path, *, after: int = 0, before: int | None = None, deadl
     end_s = time.monotonic() + deadline_s
     found: dict[tuple[int, str], Rollup] = {}
     for file in segment.listing(directory):
-        if file.key >= upper:
+        if file.key >= upper or not file.path.exists():
             continue
         with closing(db.open_reader(file.path, deadline_s=max(end_s - time.monotonic(), 0.0))) as conn:
             if segment.schema_of(conn) not in segment.READABLE:

@@ -148,6 +148,13 @@ def test_a_damaged_segment_is_shown_as_a_gap_and_the_rest_is_read(tmp_path):
     assert "damaged" in page.gaps[0].reason
 
 
+def test_a_segment_that_retention_took_since_it_was_listed_is_passed_over(tmp_path):
+    write(tmp_path, 1, [10])
+    segment.path_of(tmp_path, 5, 1).symlink_to(tmp_path / "gone")
+    assert numbers(records.query(tmp_path)) == [10]
+    assert sum(rollup.rows for rollup in records.rollups(tmp_path)) == 1
+
+
 def test_a_deadline_that_has_passed_is_told(tmp_path):
     write(tmp_path, 1, [10])
     with pytest.raises(errors.Busy):
