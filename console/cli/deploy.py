@@ -134,7 +134,7 @@ def _show_passport(session: Session, node: str, passport: Passport) -> int:
         session.line(f"{node}: the bundle {'fits' if passport.fits else 'does NOT fit'}")
         session.table(
             ("", "WHAT", "FOUND", "FIX"),
-            [(MARKS[item.verdict], item.name, item.text, item.fix) for item in passport.items],
+            [(MARKS[i.verdict], i.name, i.text, i.fix.replace(" NODE ", f" {node} ")) for i in passport.items],
         )
     return OK if passport.fits else FAILED
 

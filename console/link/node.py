@@ -22,6 +22,7 @@ SOCKET_DEFAULT = "/run/outstation/agent.sock"
 AUTO = ""
 STREAMLOCAL = "streamlocal"
 BRIDGE = "bridge"
+CONNECTIONS_MAX = 4
 
 
 class NodeLink:
@@ -34,22 +35,26 @@ class NodeLink:
         self._pool, self._lane = pool, lane
         self._lock = asyncio.Lock()
         self._held = AsyncExitStack()
-        self._connection: Connection | None = None
+        self._connections: list[Connection] = []
         self._http = HttpOverChannels(address.name, self._open)
 
     @property
     def is_open(self) -> bool:
         """Whether the SSH connection stands, as far as is known."""
-        return self._connection is not None and not self._connection.is_closed
+        return bool(self._connections) and not self._connections[0].is_closed
 
     async def connect(self) -> Connection:
         """The SSH connection, made anew where there is none. Raises LinkError."""
         async with self._lock:
-            if self._connection is None or self._connection.is_closed:
+            if not self.is_open:
                 await self._let_go()
-                opened = self._pool.connect(self._route, lane=self._lane, identity_files=self.address.identity_files)
-                self._connection = await self._held.enter_async_context(opened)
-            return self._connection
+                await self._add()
+            return self._connections[0]
+
+    async def _add(self) -> Connection:
+        opened = self._pool.connect(self._route, lane=self._lane, identity_files=self.address.identity_files)
+        self._connections.append(await self._held.enter_async_context(opened))
+        return self._connections[-1]
 
     async def request(self, method: str, target: str, *, body: Body = None, timeout_s: float) -> Answer:
         """One request, answered whole. Raises LinkError."""
@@ -63,8 +68,8 @@ class NodeLink:
 
     async def drop(self) -> None:
         """Ends the connection at once; open requests fail, the next one connects again."""
-        if self._connection is not None:
-            self._connection.abort()
+        for connection in self._connections:
+            connection.abort()
         async with self._lock:
             await self._let_go()
 
@@ -74,7 +79,7 @@ class NodeLink:
         await self.drop()
 
     async def _let_go(self) -> None:
-        self._connection = None
+        self._connections.clear()
         await self._held.aclose()
 
     async def _open(self) -> Channel:
@@ -89,13 +94,23 @@ class NodeLink:
             except ChannelRefused as error:
                 refused = error
         try:
-            channel = await connection.open_bridge(self._bridge_command())
-        except BridgeRefused as error:
-            raise self._no_agent(error) from refused or error
-        except ChannelRefused as error:
+            channel = await self._open_bridge()
+        except (BridgeRefused, ChannelRefused) as error:
             raise self._no_agent(error) from refused or error
         self.mode = BRIDGE
         return channel
+
+    async def _open_bridge(self) -> Channel:
+        """Each bridge is a session, and sshd allows MaxSessions of them a connection: then one more login is made."""
+        for connection in list(self._connections):
+            try:
+                return await connection.open_bridge(self._bridge_command())
+            except ChannelRefused:
+                if self.mode != BRIDGE or len(self._connections) >= CONNECTIONS_MAX:
+                    raise
+        async with self._lock:
+            connection = await self._add()
+        return await connection.open_bridge(self._bridge_command())
 
     def _bridge_command(self) -> str:
         words = [self.address.agent, "connect"]
@@ -105,4 +120,6 @@ class NodeLink:
 
     def _no_agent(self, error: LinkError) -> LinkError:
         hint = f"is outstation-agent running on {self.address.name}, and may {self._route.target.user} reach it?"
-        return LinkError(LinkState.NO_AGENT, self.address.name, f"the agent is not reached: {error.message}", hint)
+        socket = self.address.socket or SOCKET_DEFAULT
+        message = f"the agent is not reached: {socket} is refused or nobody listens there; the bridge: {error.message}"
+        return LinkError(LinkState.NO_AGENT, self.address.name, message, hint)

@@ -109,6 +109,8 @@ class Connection:
                 channel.close()
                 raise
         channel.close()
+        if self.is_closed:
+            raise LinkError(LinkState.DOWN, str(self.endpoint), "the connection broke")
         said = channel.stderr.decode("utf-8", "replace").strip()
         raise BridgeRefused(
             LinkState.NO_AGENT, str(self.endpoint), said or f"the bridge ended with status {channel.exit_status}"
@@ -133,7 +135,9 @@ class Connection:
             channel = Channel()
             try:
                 opened = self.ssh.create_session(partial(_Session, channel), command, encoding=None)
-                return channel, await self._open(opened)
+                chan = await self._open(opened)
+                self._waking = None
+                return channel, chan
             except asyncssh.ChannelOpenError:
                 if self._waking is None or pause_s is None:
                     raise

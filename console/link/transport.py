@@ -28,6 +28,10 @@ Opener = Callable[[], Awaitable[Channel]]
 Body = bytes | AsyncIterator[bytes] | None
 
 
+class _AgentClosed(httpcore.ReadError):
+    """The far end of a channel closed it, while SSH stands."""
+
+
 class ChannelStream(httpcore.AsyncNetworkStream):
     """A channel in httpcore's vocabulary."""
 
@@ -37,7 +41,11 @@ class ChannelStream(httpcore.AsyncNetworkStream):
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - httpcore's signature
         with _translated(httpcore.ReadTimeout, httpcore.ReadError):
             async with asyncio.timeout(timeout):
-                return await self._channel.read(max_bytes)
+                data = await self._channel.read(max_bytes)
+        if not data:
+            # An agent says how long its answers are, so an end in one is a loss and never the end of the answer.
+            raise _AgentClosed("the agent closed the connection")
+        return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 - httpcore's signature
         with _translated(httpcore.WriteTimeout, httpcore.WriteError):
@@ -153,4 +161,9 @@ class HttpOverChannels:
                 LinkState.WRONG_PROTOCOL, self._subject, f"{what}: this is not an agent: {error}"
             ) from error
         except httpcore.NetworkError as error:
+            if isinstance(error, _AgentClosed):
+                hint = "it stopped or restarts; the console tries again"
+                raise LinkError(
+                    LinkState.NO_AGENT, self._subject, f"{what}: the agent closed the connection", hint
+                ) from error
             raise LinkError(LinkState.DOWN, self._subject, f"{what}: the connection broke") from error

@@ -121,6 +121,22 @@ def test_no_agent_behind_a_working_login_is_its_own_state(in_plant: Any) -> None
     in_plant(body)
 
 
+def test_an_agent_that_restarts_under_a_live_login_is_no_agent_and_comes_up_again(in_plant: Any) -> None:
+    async def body(plant: Any) -> None:
+        await plant.node("press-07")
+        async with plant.running() as fleet:
+            await plant.until("press-07", is_up)
+            plant.agents["press-07"].handle["GET", "/status"] = lambda query, body: (503, b"")
+            plant.http["press-07"].cut()
+            view = await plant.until("press-07", lambda v: v.link not in (LinkState.UP, LinkState.STALE))
+            assert view.link is LinkState.NO_AGENT
+            plant.agents["press-07"].handle.clear()
+            fleet.retry("press-07")
+            await plant.until("press-07", is_up)
+
+    in_plant(body)
+
+
 def test_another_protocol_is_its_own_state(in_plant: Any) -> None:
     async def body(plant: Any) -> None:
         await plant.node("press-07")

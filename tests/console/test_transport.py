@@ -105,7 +105,7 @@ def test_an_answer_over_the_limit_is_not_read(tmp_path: Path, unix_http: Any) ->
 def test_something_that_is_not_http_is_said_not_to_be_an_agent(tmp_path: Path) -> None:
     async def shout(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"220 mail ready\r\n")
+        writer.write(b"220 mail ready\r\n\r\n")
         await writer.drain()
         writer.close()
 

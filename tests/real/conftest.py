@@ -145,6 +145,20 @@ class SshLab:
 
 @pytest.fixture
 def ssh_lab() -> Iterator[SshLab]:
+    """Servers of one test."""
+    with _lab() as lab:
+        yield lab
+
+
+@pytest.fixture(scope="module")
+def standing_lab() -> Iterator[SshLab]:
+    """Servers that the tests of one file share."""
+    with _lab() as lab:
+        yield lab
+
+
+@contextlib.contextmanager
+def _lab() -> Iterator[SshLab]:
     folder = Path(tempfile.mkdtemp(prefix="lab-"))
     lab = SshLab(folder)
     try:
