@@ -12,7 +12,6 @@ from widgets.drawing import Drawing
 from widgets.look import Look, Role, Span
 from widgets.status import ALARM, MAINTENANCE, OK, STATES, UNKNOWN, WARN, count
 
-
 SHORT_BELOW_CELLS = 64
 
 
@@ -72,7 +71,7 @@ class HeaderRow(Drawing):
         ]
         parts = [part for part in right if part is not None]
         room = width - spans_width(left) - 1
-        while parts and sum(len(text) + 2 for _, (text, _) in parts) - 2 > room:
+        while parts and sum(len(text) + 2 for _, (text, _) in parts) > room:
             parts.remove(max(parts, key=lambda part: part[0]))
         tail: list[Span] = []
         for _, span in parts:

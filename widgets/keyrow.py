@@ -33,8 +33,15 @@ class KeyRow(Drawing):
         if (text, role) == (self.message, self.role):
             return
         self.message, self.role = text, role
-        self.styles.height = max(1, len(self._wrapped(max(20, self.size.width))))
+        self._fit()
         self.refresh()
+
+    def on_resize(self) -> None:
+        self._fit()
+
+    def _fit(self) -> None:
+        """As high as the message needs at this width."""
+        self.styles.height = max(1, len(self._wrapped(self.size.width))) if self.size.width else 1
 
     def _wrapped(self, width: int) -> list[str]:
         if not self.message:

@@ -136,6 +136,7 @@ class LogView(Drawing, can_focus=True):
     def on_resize(self, event: events.Resize) -> None:
         if self.following:
             self.top = self._top_max()
+        self.refresh()
 
     def action_scroll_lines(self, lines: int) -> None:
         self._move(self.top + lines)
