@@ -1,46 +1,58 @@
 """Recorder rows a second, FULL, beside raw `executemany` on the same disk in the same run; and loss at 50,000 a second.
 
-python -m bench.recorder [FOLDER]. One process, one writer. Raw means: tuples made beforehand, 500 a commit, one table
+One process, one writer. Raw means: tuples made beforehand, 500 a commit, one table
 with the same columns, nothing else.
 """
 
 from __future__ import annotations
 
-import functools
+import itertools
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from bench.row import Row, alternate
 from store import db, records
-from store.recorder import Counters, Recorder, Row
+from store.recorder import Counters, Recorder
+from store.recorder import Row as Prediction
 
 _ROWS = 200_000
 _COMMIT_ROWS = 500
 _INPUTS, _OUTPUTS = bytes(range(64)), bytes(16)
 
 
-def main() -> None:
-    """Print one line a figure; ratios are of raw executemany in this run."""
-    folder = Path(tempfile.mkdtemp(prefix="bench-recorder-", dir=sys.argv[1] if len(sys.argv) > 1 else None))
+def run() -> list[Row]:
+    """Goals: 100,000 rows a second, and none lost at 50,000 offered."""
+    folder = Path(tempfile.mkdtemp(prefix="bench-recorder-"))
     rows = [_row(n) for n in range(_ROWS)]
+    number = itertools.count()
     try:
-        raw = _rate(lambda: _raw(folder / "raw.db", rows))
-        print(f"raw executemany, FULL, {_COMMIT_ROWS} a commit   {raw:10,.0f} rows/s   1.00")
-        for name, gap_us in (("rows", 25), ("chunks", 5)):
-            rate = _rate(functools.partial(_recorder, folder / name, gap_us, rows))
-            print(f"recorder, {name:<7}                          {rate:10,.0f} rows/s   {rate / raw:.2f}")
+        raw, as_rows, as_chunks = alternate(
+            [
+                lambda: _rate(lambda: _raw(folder / f"raw-{next(number)}.db", rows)),
+                lambda: _rate(lambda: _recorder(folder / f"rows-{next(number)}", 25, rows)),
+                lambda: _rate(lambda: _recorder(folder / f"chunks-{next(number)}", 5, rows)),
+            ],
+            passes=3,
+        )
         counters, seconds = _paced(folder / "paced", rows, 50_000, 3.0)
-        share = counters.lost / max(counters.lost + counters.written, 1)
-        form = "chunks" if counters.chunked else "rows"
-        print(f"paced at 50,000 rows/s for {seconds:.1f} s as {form}: lost {counters.lost} ({share:.2%})")
         begin = time.perf_counter()
-        found = len(records.query(folder / "rows", decision="alarm", newest_first=True, limit=100).records)
-        print(f"newest {found} alarms of {_ROWS:,} rows: {(time.perf_counter() - begin) * 1e3:.1f} ms")
+        found = len(records.query(folder / "rows-1", decision="alarm", newest_first=True, limit=100).records)
+        query_ms = (time.perf_counter() - begin) * 1e3
     finally:
         shutil.rmtree(folder)
+    against = f"raw executemany, {_COMMIT_ROWS} a commit"
+    offered = counters.written + counters.lost
+    form = "chunks" if counters.chunked else "rows"
+    return [
+        Row("recorder, rows, FULL", as_rows, "rows/s", "budget", 100_000, goal=1.0),
+        Row("recorder, rows, FULL", as_rows, "rows/s", against, raw),
+        Row("recorder, chunks, FULL", as_chunks, "rows/s", against, raw),
+        Row("kept of 50,000 rows/s", counters.written, "rows", "offered", offered, 1.0, f"{seconds:.1f} s, as {form}"),
+        Row(f"newest {found} alarms of {_ROWS:,} rows", query_ms, "ms"),
+    ]
 
 
 def _rate(work: Callable[[], None]) -> float:
@@ -49,7 +61,7 @@ def _rate(work: Callable[[], None]) -> float:
     return _ROWS / (time.perf_counter() - begin)
 
 
-def _raw(path: Path, rows: list[Row]) -> None:
+def _raw(path: Path, rows: list[Prediction]) -> None:
     conn = db.open_writer(path)
     conn.execute(
         "CREATE TABLE record(key INTEGER PRIMARY KEY, wall_us INTEGER, source_us INTEGER, latency_us INTEGER,"
@@ -64,11 +76,11 @@ def _raw(path: Path, rows: list[Row]) -> None:
     conn.close()
 
 
-def _row(n: int) -> Row:
-    return Row(n, n, 120, 0.5, "normal", "alarm" if n % 100 == 0 else "ok", 0, "", _INPUTS, _OUTPUTS)
+def _row(n: int) -> Prediction:
+    return Prediction(n, n, 120, 0.5, "normal", "alarm" if n % 100 == 0 else "ok", 0, "", _INPUTS, _OUTPUTS)
 
 
-def _recorder(folder: Path, gap_us: int, rows: list[Row]) -> None:
+def _recorder(folder: Path, gap_us: int, rows: list[Prediction]) -> None:
     """Offer as fast as the queue takes; `gap_us` between rows on the recorder's clock decides rows or chunks."""
     now = [0]
     recorder = _start(folder, lambda: now[0])
@@ -82,7 +94,7 @@ def _recorder(folder: Path, gap_us: int, rows: list[Row]) -> None:
         raise RuntimeError(f"{recorder.counters} of {_ROWS} rows")
 
 
-def _paced(folder: Path, rows: list[Row], rate: int, seconds: float) -> tuple[Counters, float]:
+def _paced(folder: Path, rows: list[Prediction], rate: int, seconds: float) -> tuple[Counters, float]:
     recorder = _start(folder, lambda: time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000)
     begin, sent = time.perf_counter(), 0
     while (elapsed := time.perf_counter() - begin) < seconds:
@@ -101,7 +113,3 @@ def _start(folder: Path, clock_us: Callable[[], int]) -> Recorder:
         folder, bundle="bench", revision=1, digest="", config="", boot_number=1, clock_us=clock_us,
         free_bytes_min=0, free_share_min=0.0,
     )  # fmt: skip
-
-
-if __name__ == "__main__":
-    main()
