@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from onnx import TensorProto, helper, numpy_helper
 
 from nodeagent import onnx_walk
+from nodeagent.bindings import to_toml
 from store import archive, builder, signing
 from store.bundle import ModelFacts, TensorSpec
 
@@ -291,7 +292,7 @@ class Workshop:
         cases = np.array([[[1.0]], [[-2.0]]], "f4")
         np.savez(folder / "golden.npz", **{"input.x": cases, "output.y": cases * np.float32(golden or number)})
         lines = [f'name = "{name}"', f'version = "1.{number}"', f"sequence = {sequence or number}", "epoch = 1"]
-        lines += [f"{key_} = {json.dumps(value)}" for key_, value in config.items()]
+        lines += to_toml(config).splitlines()
         files = {"model": "model.onnx", "pipeline": "pipeline.toml" if pipeline else "", "baseline": ""}
         lines += ["[files]", *(f"{role} = {json.dumps(file)}" for role, file in files.items())]
         (folder / "bundle.toml").write_text("\n".join(lines))
