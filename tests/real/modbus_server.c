@@ -1,12 +1,12 @@
 /* A Modbus TCP server that is not ours: libmodbus (LGPL-2.1, linked dynamically, only for tests), on the loopback.
 
-   modbus_server PORT [drop=N] [exception=N] [code=C] [static] [frozen-from=N] [limit=N]
+   modbus_server PORT [drop=N] [exception=N] [code=C] [static] [frozen-from=N] [limit=N] [mute=N]
 
    holding 2i, 2i+1: float32 number i, big-endian words; input 0..99: the number itself plus 1000; coils and
    discrete inputs: number odd. `static`: registers keep what was written and begin at 0.
    drop=N: closes the connection instead of answering each Nth request. exception=N: answers each Nth with exception
    C (4 where none is said). frozen-from=N: from request N on it reads and never answers. limit=N: holding registers
-   from N on do not exist (exception 2). Ends by itself after 120 s. */
+   from N on do not exist (exception 2). mute=N: what asks for addresses from N on gets no answer, ever. Ends by itself after 120 s. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <modbus.h>
@@ -38,6 +38,7 @@ int main(int count, char **words) {
     int port = count > 1 ? atoi(words[1]) : 0;
     int drop = option(count, words, "drop", 0), refuse = option(count, words, "exception", 0);
     int code = option(count, words, "code", 4), frozen_from = option(count, words, "frozen-from", 0);
+    int mute = option(count, words, "mute", 1 << 20);
     int fixed = option(count, words, "static", 0), limit = option(count, words, "limit", 4000);
     modbus_t *context = modbus_new_tcp("127.0.0.1", port);
     modbus_mapping_t *map = modbus_mapping_new(100, 100, limit, 100);
@@ -82,6 +83,8 @@ int main(int count, char **words) {
             if (length < 0 || (length > 0 && drop && requests % drop == 0)) {
                 close(s);
                 FD_CLR(s, &open);
+            } else if (length > 9 && ((request[8] << 8) | request[9]) >= mute) {
+                continue;
             } else if (length > 0 && frozen_from && requests >= frozen_from) {
                 continue;
             } else if (length > 0 && refuse && requests % refuse == 0) {

@@ -239,6 +239,20 @@ def test_one_register_that_does_not_exist_is_listed_and_the_rest_of_its_block_go
     assert drops == 0
 
 
+def test_a_block_that_is_never_answered_is_parked_and_the_others_go_on(plc: Plc, tmp_path: Path) -> None:
+    plc.start("mute=80")
+
+    async def scenario() -> tuple[Frame, list[str]]:
+        modbus = source(plc, tmp_path, floats(0, 40), timeout=Seconds(0.1))
+        async with Watch(modbus) as watch:
+            frame = await watch.until(lambda frame: frame.quality.tolist() == [GOOD, BAD])
+            return frame, modbus.bad_items
+
+    frame, bad = asyncio.run(scenario())
+    assert frame.reasons == {1: "no answer: timeout"}
+    assert bad == ["t40: no answer: timeout"]
+
+
 def test_a_device_that_accepts_and_never_answers_is_not_taken_for_a_bad_item(plc: Plc, tmp_path: Path) -> None:
     plc.start("frozen-from=1")
 

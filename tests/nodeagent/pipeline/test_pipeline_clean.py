@@ -57,9 +57,12 @@ def test_hampel_lets_a_real_step_through_after_half_its_window(step_of: Make, fr
 def test_hampel_never_sees_bad_values(step_of: Make, frame_of: Make) -> None:
     sweeps = np.random.default_rng(0).normal(10, 0.1, (40, 1))
     sweeps[12:20] = np.nan
+    sweeps[21] = 99.0
     values, quality = run(step_of("clean.hampel", ("a",), window=7), frame_of, sweeps, ("a",))
     assert (quality[12:20] == BAD).all()
     assert np.isfinite(values[20:]).all()
+    assert quality[21, 0] == UNCERTAIN
+    assert values[21, 0] < 11
 
 
 def test_hold_last_bridges_every_gap_that_is_short_enough_and_no_longer_one(step_of: Make, frame_of: Make) -> None:

@@ -45,6 +45,16 @@ def test_an_early_fault_shows_in_the_envelope_before_it_shows_in_kurtosis() -> N
     assert early["kurtosis"] < 3.2
 
 
+@pytest.mark.parametrize(
+    ("line", "rate_hz"), [("bsf", 2 * RATES["bsf"]), ("bpfo", RATES["bpfo"]), ("ftf", RATES["ftf"])]
+)
+def test_a_ball_is_looked_for_at_twice_its_spin_and_the_others_at_their_rate(line: str, rate_hz: float) -> None:
+    time_s = np.arange(12_000) / 12_000
+    ringing = np.sin(2 * np.pi * 3400 * time_s) * (1 + 0.5 * np.sin(2 * np.pi * rate_hz * time_s))
+    found = features(ringing + 0.01 * np.random.default_rng(0).normal(size=12_000), 12_000, RATES)
+    assert line == max(("bpfo", "bpfi", "bsf", "ftf"), key=found.__getitem__)
+
+
 def test_velocity_rms_of_a_sine_is_its_acceleration_over_the_angular_frequency() -> None:
     time_s = np.arange(12_000) / 12_000
     found = features(np.sin(2 * np.pi * 100 * time_s), 12_000, RATES)

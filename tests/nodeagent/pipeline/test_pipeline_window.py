@@ -54,6 +54,23 @@ def test_a_sliding_window_gives_a_result_every_step_over_the_newest_frames(step_
     assert [frame.values[0] for frame in frames] == [2.0, 4.0, 6.0, 8.0]
 
 
+def test_the_newest_value_of_a_sliding_window_is_its_end_and_the_oldest_its_start(
+    step_of: Make, frame_of: Make
+) -> None:
+    step = step_of("window", ("a",), size=3, every=1, aggregates=["Start", "End"])
+    frames = pushed(step, frame_of, np.arange(1.0, 7.0)[:, None], ("a",))
+    assert [frame.values.tolist() for frame in frames] == [[1, 3], [2, 4], [3, 5], [4, 6]]
+
+
+def test_just_enough_usable_values_make_an_uncertain_window(step_of: Make, frame_of: Make) -> None:
+    step = step_of("window", ("a",), size=10, min_percent_good=80)
+    for number in range(10):
+        frame = frame_of(("a",), [np.nan if number < 2 else 1.0])
+        frame.mark_all(UNCERTAIN if number == 5 else GOOD, "spike")
+        result, _ = step.apply(frame)
+    assert (result.quality.tolist(), result.reasons) == ([UNCERTAIN], {0: "70 % good, spike"})
+
+
 @pytest.mark.parametrize(("missing", "quality"), [(0, GOOD), (2, GOOD), (3, BAD)])
 def test_a_window_is_as_good_as_the_share_of_its_values(
     step_of: Make, frame_of: Make, missing: int, quality: int
