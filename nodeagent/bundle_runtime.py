@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final, Literal
 
 import msgspec
 
-from nodeagent.clock import Clock
-from nodeagent.launcher_client import LauncherClient, LauncherError, WorkerExit
+from nodeagent import plant_move
+from nodeagent.crew import ORDER_S_MAX, Crew, Surroundings, same
+from nodeagent.launcher_client import LauncherError, WorkerExit
 from nodeagent.memory import available_bytes, fits_beside
 from nodeagent.protocol import BundleTelemetry, WorkerState
+from nodeagent.runtime_report import Refused, RuntimeEvent, SwitchReport
 from nodeagent.safe_values import SafeValues
-from nodeagent.spec import Activation, Role
+from nodeagent.spec import Activation
 from nodeagent.unavailable import Unavailable
 from nodeagent.worker_link import OrderRefused, WorkerGone, WorkerLink
-from nodeagent.worker_spec import WorkerSpecs
 
 BACKOFF_S_MIN: Final = 0.2
 BACKOFF_S_MAX: Final = 30.0
@@ -28,48 +28,7 @@ STEADY_S: Final = 60.0
 START_S_MAX: Final = 60.0
 UNAVAILABLE_AFTER_S: Final = 1.0
 KEEP_S: Final = 0.05
-SWITCH_S_MAX: Final = 40.0
-ORDER_S_MAX: Final = 10.0
 HOLD_S_MAX: Final = 3.0
-END_S_MAX: Final = 10.0
-
-
-class Refused(Exception):
-    """What was asked of a bundle cannot be done. `code` is a key of protocol.ERRORS."""
-
-    def __init__(self, code: str, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.hint = hint
-
-
-class SwitchReport(msgspec.Struct, frozen=True, kw_only=True):
-    """How a switch went: milliseconds in which no worker had the plant, HTTP connections that went along."""
-
-    gap_ms: float
-    connections_passed: int
-    from_revision: int | None
-    to_revision: int
-
-
-class RuntimeEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """What happened to a bundle's active worker, for the supervisor to act on."""
-
-    kind: str
-    bundle: str
-    revision: int
-    text: str
-
-
-class Surroundings(NamedTuple):
-    """What every bundle's runtime uses."""
-
-    launcher: LauncherClient
-    specs: WorkerSpecs
-    clock: Clock
-    log: Callable[[str, str, str], object]
-    tell: Callable[[RuntimeEvent], None]
 
 
 class BundleRuntime:
@@ -80,14 +39,11 @@ class BundleRuntime:
         self.lock = asyncio.Lock()
         self.wanted: Activation | None = None
         self.previous: Activation | None = None
-        self.active: WorkerLink | None = None
-        self.candidate: WorkerLink | None = None
-        self.warm_previous: WorkerLink | None = None
         self.restarts_total = 0
         self.reason = ""
         self.held = False
         self._around = around
-        self._links: dict[str, WorkerLink] = {}
+        self._crew = Crew(bundle, around, on_beat=self._beaten, say=self._say)
         self._backoff_s = BACKOFF_S_MIN
         self._serving_since_s: float | None = None
         self._keeping: asyncio.Task[None] | None = None
@@ -101,7 +57,11 @@ class BundleRuntime:
 
     @property
     def serving(self) -> bool:
-        return self.active is not None and self.active.state == "active"
+        return self._crew.serving
+
+    @property
+    def active(self) -> WorkerLink | None:
+        return self._crew.active
 
     @property
     def state(self) -> WorkerState:
@@ -113,7 +73,7 @@ class BundleRuntime:
 
     @property
     def links(self) -> list[WorkerLink]:
-        return list(self._links.values())
+        return self._crew.links
 
     def telemetry(self) -> BundleTelemetry | None:
         """The active worker's last figures under this bundle's state; None for a bundle that never was wanted."""
@@ -141,52 +101,18 @@ class BundleRuntime:
 
     # ---------------------------------------------------------------- workers in and out
 
-    async def spawn(self, activation: Activation, role: Role) -> WorkerLink:
-        """Starts a worker process and connects to it. Raises Refused when the launcher cannot."""
-        spec = self._around.specs.make(activation, role, held=self.held)
-        link = self._link(spec.worker, activation)
-        try:
-            await link.connect(await self._around.launcher.spawn(spec))
-        except (LauncherError, WorkerGone) as error:
-            raise Refused("MODEL.UNAVAILABLE", f"no worker for {self.bundle}: {error}") from error
-        return link
-
     async def adopt(self, worker: str, activation: Activation, pid: int) -> None:
         """Takes over a worker that lived before this supervisor."""
-        link = self._link(worker, activation)
-        with contextlib.suppress(WorkerGone):
-            await link.connect(pid)
-            await link.until(lambda: link.state != "starting", ORDER_S_MAX)
-        if link.state == "starting":
-            link.kill()
+        await self._crew.adopt(worker, activation, pid)
 
     def exited(self, ended: WorkerExit) -> None:
         """A worker of the node ended."""
         self._safe_values.exited(ended)
-        link = self._links.pop(ended.worker, None)
-        if link is None:
-            return
-        was_serving = link.state == "active"
-        link.exited(ended)
-        if link is self.candidate:
-            self.candidate = None
-        if link is self.warm_previous:
-            self.warm_previous = None
-        if link is self.active:
-            self.active = None
+        active = self._crew.active
+        was_serving = self._crew.serving
+        link = self._crew.exited(ended)
+        if link is not None and link is active:
             self._lost(link, was_serving)
-
-    def _link(self, worker: str, activation: Activation) -> WorkerLink:
-        link = WorkerLink(
-            self._around.launcher,
-            worker,
-            activation,
-            self._around.specs.control_path(worker),
-            on_beat=self._beaten,
-            on_log=lambda level, text: self._say(level, text),
-        )
-        self._links[worker] = link
-        return link
 
     def _beaten(self, link: WorkerLink) -> None:
         if link is self.active and link.state == "active" and self._announced != link.worker:
@@ -261,7 +187,7 @@ class BundleRuntime:
         Raises Refused when there is no process; when it ends too early `reason` says why.
         """
         self._expect_a_delay()
-        link = self.active = await self.spawn(activation, "candidate")
+        link = self._crew.active = await self._crew.spawn(activation, "candidate", held=self.held)
         try:
             await link.until(lambda: link.state in ("candidate", "active"), START_S_MAX)
             await self._unavailable.close()
@@ -285,18 +211,18 @@ class BundleRuntime:
     async def ensure(self, activation: Activation) -> None:
         """Makes `activation` the serving one: keeps, adopts, switches to or starts its worker."""
         self.wanted = activation
-        fitting = [link for link in self.links if _same(link.activation, activation)]
+        fitting = [link for link in self.links if same(link.activation, activation)]
         serving = next((link for link in self.links if link.state == "active"), None)
         chosen = next((link for link in fitting if link.state == "active"), None) or next(iter(fitting), None)
         if chosen is None:
-            await self._end_all(keep=None)
+            await self._crew.end_all(keep=None)
             await self._bring_up(activation)
         elif chosen.state != "active" and chosen.state not in ("starting", "loading"):
             await self._move(serving, chosen)
-            await self._end_all(keep=chosen)
+            await self._crew.end_all(keep=chosen)
         else:
-            self.active = chosen
-            await self._end_all(keep=chosen)
+            self._crew.active = chosen
+            await self._crew.end_all(keep=chosen)
         if (link := self.active) is not None:
             with contextlib.suppress(WorkerGone):
                 await link.until(lambda: link.state == "active", START_S_MAX)
@@ -315,10 +241,10 @@ class BundleRuntime:
                 )
             self._gapped = activation
             return
-        link = self.candidate = await self.spawn(activation, "candidate")
+        link = self._crew.candidate = await self._crew.spawn(activation, "candidate", held=self.held)
         try:
             await link.until(lambda: link.state == "candidate", timeout_s)
-            await self._feed(self.active, link)
+            await self._crew.feed(self.active, link)
             await link.until(lambda: link.warm or not self._feeds_warmth(), timeout_s)
         except (WorkerGone, OrderRefused) as error:
             await self.discard()
@@ -330,15 +256,15 @@ class BundleRuntime:
         gapped, self._gapped = self._gapped, None
         if gapped is not None:
             return await self._start_anew(gapped, before)
-        link = self.candidate
+        link = self._crew.candidate
         if link is None:
             raise Refused(
                 "DEPLOYMENT.PREFLIGHT", f"{self.bundle} has no prepared candidate: {self.reason or 'it ended'}"
             )
         report = await self._move(self.active, link)
-        self.candidate = None
+        self._crew.candidate = None
         self.previous = before
-        await self._feed(self.active, self.warm_previous)
+        await self._crew.feed(self.active, self._crew.warm_previous)
         return report
 
     async def switch_back(self) -> SwitchReport | None:
@@ -346,12 +272,12 @@ class BundleRuntime:
         previous = self.previous
         if previous is None:
             return None
-        bad, link = self.active, self.warm_previous
+        bad, link = self.active, self._crew.warm_previous
         if link is not None and link.state == "released":
             try:
                 report = await self._move(bad, link)
-                self.previous = self.warm_previous = None
-                await self._end(bad)
+                self.previous = self._crew.warm_previous = None
+                await self._crew.end(bad)
                 return report
             except Refused as error:
                 self._say("warning", f"the warm worker did not take over: {error.message}")
@@ -361,21 +287,21 @@ class BundleRuntime:
     async def discard(self) -> None:
         """Drops a prepared candidate."""
         self._gapped = None
-        link, self.candidate = self.candidate, None
-        await self._end(link)
+        link, self._crew.candidate = self._crew.candidate, None
+        await self._crew.end(link)
 
     async def retire(self) -> None:
         """Ends the warm previous worker; there is nothing to go back to."""
         self.previous = None
-        link, self.warm_previous = self.warm_previous, None
-        await self._end(link)
+        link, self._crew.warm_previous = self._crew.warm_previous, None
+        await self._crew.end(link)
 
     async def stop(self, *, safe: bool) -> None:
         """Ends everything; `safe`: outputs at the safe value, whether the worker still could write it or not."""
         activation, self.wanted = self.wanted, None
-        link, self.active = self.active, None
+        link, self._crew.active = self.active, None
         wrote = link is not None and link.state == "active"
-        await self._end_all(keep=None)
+        await self._crew.end_all(keep=None)
         self.previous = self.previous or activation
         if safe and not wrote and activation is not None:
             await self._safe_values.write(activation)
@@ -387,8 +313,8 @@ class BundleRuntime:
     async def hold(self, on: bool) -> None:
         """Outputs to the safe value, or free again; at once, and once more behind a switch that is under way."""
         self.held = on
-        if self.candidate is not None:
-            await self._hold(self.candidate, on)
+        if self._crew.candidate is not None:
+            await self._hold(self._crew.candidate, on)
         done = self.active is not None and self.serving and await self._hold(self.active, on)
         if on and not done and self.wanted is not None:
             await self._safe_values.write(self.wanted)
@@ -426,52 +352,31 @@ class BundleRuntime:
 
     async def _move(self, old: WorkerLink | None, new: WorkerLink) -> SwitchReport:
         """Moves the plant from `old` to `new`. Raises Refused when `new` did not take it; `old` has it then."""
-        from_revision = None if old is None else old.activation.revision
-        gap_ms, passed = 0.0, 0
         old_wanted, self.wanted = self.wanted, new.activation
         await self._unavailable.close()
         await self._safe_values.settled()
         try:
-            if old is not None and old is not new and old.state == "active":
-                try:
-                    given = await old.ask("give", timeout_s=SWITCH_S_MAX, path=str(new.socket_path))
-                    gap_ms, passed = float(given["gap_ms"]), int(given["connections"])
-                except WorkerGone as error:
-                    self._say("error", f"the switch: {error}; the old worker is ended")
-                    gap_ms = await self._activate_without(old, new)
-            else:
-                gap_ms = await self._activate_without(old, new)
-            await new.until(lambda: new.state == "active", ORDER_S_MAX)
+            gap_ms, passed = await plant_move.move(old, new, self._around.clock, self._say)
         except (WorkerGone, OrderRefused) as error:
             self.wanted = old_wanted
             new.kill()
             raise Refused("DEPLOYMENT.PREFLIGHT", f"the switch failed: {error}") from error
-        self.active = new
-        self.warm_previous = old if old is not None and old.state == "released" else None
+        self._crew.active = new
+        self._crew.warm_previous = old if old is not None and old.state == "released" else None
         self._beaten(new)
         return SwitchReport(
             gap_ms=gap_ms,
             connections_passed=passed,
-            from_revision=from_revision,
+            from_revision=None if old is None else old.activation.revision,
             to_revision=new.activation.revision,
         )
-
-    async def _activate_without(self, old: WorkerLink | None, new: WorkerLink) -> float:
-        """`new` takes the plant from an `old` one that cannot give it any more. Milliseconds that it took."""
-        began_us = self._around.clock.boottime_us()
-        if old is not None and old is not new and old.state != "released":
-            self.active = None if old is self.active else self.active
-            old.kill()
-        if new.state != "active":
-            await new.ask("activate", timeout_s=SWITCH_S_MAX)
-        return (self._around.clock.boottime_us() - began_us) / 1e3
 
     async def _start_anew(self, activation: Activation, before: Activation | None) -> SwitchReport:
         """Ends what there is and starts `activation` cold."""
         began_us = self._around.clock.boottime_us()
         self.wanted = activation
-        self.active = None
-        await self._end_all(keep=None)
+        self._crew.active = None
+        await self._crew.end_all(keep=None)
         if activation is not before and before is not None and self.previous is None and activation.trial:
             self.previous = before
         await self._bring_up(activation)
@@ -485,35 +390,12 @@ class BundleRuntime:
             to_revision=activation.revision,
         )
 
-    async def _feed(self, source: WorkerLink | None, sink: WorkerLink | None) -> None:
-        if source is not None and sink is not None and source.state == "active" and sink.activation.pipeline_path:
-            await source.ask("feed", timeout_s=ORDER_S_MAX, path=str(sink.socket_path))
-
     def _feeds_warmth(self) -> bool:
         """Whether waiting for a candidate's windows can end: an active worker feeds it whose own windows are full."""
         return self.serving and self.active is not None and self.active.warm
 
-    async def _end(self, link: WorkerLink | None) -> None:
-        if link is not None and link.state != "ended":
-            with contextlib.suppress(WorkerGone):
-                await link.end(END_S_MAX)
-
-    async def _end_all(self, *, keep: WorkerLink | None) -> None:
-        ending = [link for link in self.links if link is not keep]
-        for link in ending:
-            if link is self.active:
-                self.active = None
-        self.candidate = self.candidate if self.candidate is keep else None
-        self.warm_previous = self.warm_previous if self.warm_previous is keep else None
-        await asyncio.gather(*(self._end(link) for link in ending))
-
     def _say(self, level: str, text: str) -> None:
         self._around.log(level, f"worker {self.bundle}", text)
 
-    def _tell(self, kind: str, revision: int, text: str) -> None:
+    def _tell(self, kind: Literal["serving", "exited", "stopped"], revision: int, text: str) -> None:
         self._around.tell(RuntimeEvent(kind=kind, bundle=self.bundle, revision=revision, text=text))
-
-
-def _same(one: Activation, other: Activation) -> bool:
-    """Whether a worker of `one` serves as one of `other`: what it runs is the same, whatever the trial says."""
-    return msgspec.structs.replace(one, trial=other.trial, node_name=other.node_name, site=other.site) == other

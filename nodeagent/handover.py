@@ -47,7 +47,8 @@ async def give(worker: BundleWorker, path: Path) -> dict[str, Any]:
 async def _answer(channel: Channel, left: Inheritance) -> tuple[dict[str, Any], str]:
     """What the taker said, and why it did not take over (empty: it did)."""
     try:
-        answer = await asyncio.wait_for(_offer(channel, left), TAKE_S_MAX)
+        async with asyncio.timeout(TAKE_S_MAX):
+            answer = await _offer(channel, left)
     except (ChannelClosed, TimeoutError) as error:
         return {}, str(error) or "the next worker did not answer"
     return answer, str(answer.get("error", ""))

@@ -67,7 +67,8 @@ class LauncherClient:
         """Waits for the launcher's greeting and starts saying `alive`. Raises LauncherError."""
         asyncio.get_running_loop().add_reader(self._sock, self._hear)
         try:
-            await asyncio.wait_for(asyncio.shield(self._greeted), ANSWER_S_MAX)
+            async with asyncio.timeout(ANSWER_S_MAX):
+                await asyncio.shield(self._greeted)
         except TimeoutError as error:
             raise LauncherError("the launcher did not greet") from error
         self._alive = asyncio.create_task(self._say_alive(), name="alive")
@@ -124,7 +125,8 @@ class LauncherClient:
         self._answers[number] = answer
         try:
             self._send({**packet, "id": number})
-            got, fds = await asyncio.wait_for(answer, ANSWER_S_MAX)
+            async with asyncio.timeout(ANSWER_S_MAX):
+                got, fds = await answer
         except TimeoutError as error:
             raise LauncherError(f"the launcher did not answer {packet['op']}") from error
         finally:

@@ -12,11 +12,13 @@ from typing import Final
 
 import msgspec
 
-from nodeagent.bundle_runtime import BundleRuntime, Refused, RuntimeEvent, Surroundings, SwitchReport
+from nodeagent.bundle_runtime import BundleRuntime
 from nodeagent.clock import Clock
+from nodeagent.crew import Surroundings
 from nodeagent.launcher_client import LauncherClient, WorkerExit
 from nodeagent.probation_start import probation
 from nodeagent.protocol import BundleTelemetry, Tap
+from nodeagent.runtime_report import Refused, RuntimeEvent, SwitchReport
 from nodeagent.settings import Settings
 from nodeagent.spec import Activation
 from nodeagent.worker_spec import WorkerSpecs, activation_of

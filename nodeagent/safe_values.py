@@ -42,7 +42,8 @@ class SafeValues:
     async def settled(self) -> None:
         """Waits for a write under way: a worker that starts meanwhile would find the plant right taken."""
         try:
-            await asyncio.wait_for(self._ended.wait(), WRITE_S_MAX)
+            async with asyncio.timeout(WRITE_S_MAX):
+                await self._ended.wait()
         except TimeoutError:
             self._say("error", f"the safe values were not written in {WRITE_S_MAX:g} s")
 

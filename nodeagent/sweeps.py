@@ -78,7 +78,8 @@ class Sweeps:
     async def settled(self, timeout_s: float) -> bool:
         """Waits until every frame that was offered has gone through. False: not in time."""
         try:
-            await asyncio.wait_for(self._idle.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._idle.wait()
         except TimeoutError:
             return False
         return True

@@ -20,6 +20,7 @@ from nodeagent.spec import Activation
 State = Literal["starting", "loading", "candidate", "active", "released", "ended"]
 STATES: Final = ("loading", "candidate", "active", "released")
 TAPS_WAITING_MAX: Final = 256
+TAP_LOOK_S: Final = 1.0
 REASON_CHARS_MAX: Final = 500
 
 
@@ -85,7 +86,8 @@ class WorkerLink:
         self._answers[number] = answer
         try:
             self._channel.send({"op": op, "id": number, **order})
-            got = await asyncio.wait_for(answer, timeout_s)
+            async with asyncio.timeout(timeout_s):
+                got = await answer
         except (ChannelClosed, TimeoutError) as error:
             raise WorkerGone(f"worker {self.worker} did not answer {op}: {error or 'too late'}") from error
         finally:
@@ -112,8 +114,12 @@ class WorkerLink:
         try:
             await self.ask("tap", timeout_s=5.0, on=True)
             while self.state != "ended":
-                with contextlib.suppress(TimeoutError):
-                    yield await asyncio.wait_for(queue.get(), 1.0)
+                try:
+                    async with asyncio.timeout(TAP_LOOK_S):
+                        tap = await queue.get()
+                except TimeoutError:
+                    continue
+                yield tap
         finally:
             self._taps.discard(queue)
             if not self._taps and self.state != "ended":

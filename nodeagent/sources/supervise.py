@@ -18,6 +18,7 @@ from nodeagent.sources.source import Emit, Source, SourceLost
 BACKOFF_S_MIN: Final = 0.2
 BACKOFF_S_MAX: Final = 15.0
 LIVED_S: Final = 10.0
+CANCEL_AGAIN_S: Final = 0.1
 _BAD_ITEMS_SHOWN: Final = 50
 
 State = Literal["connecting", "up", "silent", "stopped"]
@@ -101,9 +102,9 @@ class Supervisor:
                 if silence_s is not None and self._clock.boottime_us() - heard_us > silence_s * 1e6:
                     raise SourceLost(f"no data for {silence_s:g} s")
         finally:
-            if not life.done():
-                life.cancel()
-                await asyncio.wait({life})
+            while not life.done():
+                life.cancel()  # again: in Python 3.11 wait_for loses one to an answer that comes in the same turn
+                await asyncio.wait({life}, timeout=CANCEL_AGAIN_S)
 
     def _take(self, frame: Frame) -> None:
         self.samples_total += len(frame.names)
