@@ -33,7 +33,7 @@ class NodePlan:
 NODES: tuple[NodePlan, ...] = (
     NodePlan("pump-01", "graz", "utilities", "P-101", "pump", plc=PlcPlan("plc-01", seed=11)),
     NodePlan(
-        "pump-02", "graz", "utilities", "P-102", "pump", plc=PlcPlan("plc-02", seed=12, wear=0.05, wear_per_s=0.012)
+        "pump-02", "graz", "utilities", "P-102", "pump", plc=PlcPlan("plc-02", seed=12, wear=0.2, wear_per_s=0.02)
     ),
     NodePlan("motor-01", "graz", "press", "M-201", "bearing", seed=21),
     NodePlan("cast-01", "linz", "casting", "C-301", "casting", seed=31, jump=True),

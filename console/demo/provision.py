@@ -17,6 +17,7 @@ from console.fleet import LiveFleet
 from console.home import Home, row_of
 from console.inspect import facts_from_model
 from console.link.endpoint import Endpoint, parse_endpoint
+from console.link.errors import LinkError
 from console.link.hostkeys import HostKey, HostKeys
 from console.view import NodeAddress
 from store import archive, builder, signing
@@ -26,6 +27,8 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 OPERATOR = "demo"
 SIGNER = "release"
 FIRST_WINDOW_S = 60.0
+START_S = 60.0
+POLL_S = 0.2
 FIRST = {"pump": "pump", "bearing": "bearing", "casting": "casting"}
 GOOD, BAD, REFUSED = "pump/variants/2.0", "pump/variants/2.1", "pump/variants/2.2"
 
@@ -116,6 +119,7 @@ async def deploy_first(fleet: LiveFleet, bundles: Bundles, say: Say) -> None:
     """Every node's first bundle, staged, tried and confirmed by a new login, all nodes at once."""
 
     async def one(name: str, example: str) -> None:
+        await _answers(fleet, name)
         with archive.read_archive(bundles.first[example]) as found:
             trial = await deploy.deploy(
                 fleet, name, found, window_s=FIRST_WINDOW_S, operator=OPERATOR, on_progress=lambda _: None
@@ -126,3 +130,16 @@ async def deploy_first(fleet: LiveFleet, bundles: Bundles, say: Say) -> None:
     async with asyncio.TaskGroup() as group:
         for plan in NODES:
             group.create_task(one(plan.name, plan.example))
+
+
+async def _answers(fleet: LiveFleet, name: str) -> None:
+    """Waits until the node's agent is up. Raises the last LinkError after START_S."""
+    deadline_s = time.monotonic() + START_S
+    while True:
+        try:
+            await fleet.client(name).status()
+            return
+        except LinkError:
+            if time.monotonic() > deadline_s:
+                raise
+        await asyncio.sleep(POLL_S)
