@@ -69,6 +69,7 @@ class Agent:
     """One node in a folder of its own; `start`, `stop`, `kill` as a service manager and a power cut would."""
 
     refusal = Refusal
+    eventually = staticmethod(eventually)
 
     def __init__(self, state: Path, signers: Path, *, toml: str = "") -> None:
         self.state = state
@@ -170,6 +171,21 @@ class Agent:
             return found
         finally:
             connection.close()
+
+    def stream(self, path: str, count: int) -> list[Any]:
+        """The first lines of a stream."""
+        connection = _Unix(self.socket)
+        try:
+            connection.request("GET", f"/agent/v1{path}")
+            answer = connection.getresponse()
+            return [json.loads(answer.readline()) for _ in range(count)]
+        finally:
+            connection.close()
+
+    def sleep_on_boottime(self, seconds: float) -> None:
+        """Waits until CLOCK_BOOTTIME, on which deadlines are, has moved on."""
+        end = time.clock_gettime(time.CLOCK_BOOTTIME) + seconds
+        eventually(lambda: time.clock_gettime(time.CLOCK_BOOTTIME) >= end, "time to pass")
 
     def get(self, path: str, **more: Any) -> Any:
         return self.ask("GET", path, **more)
