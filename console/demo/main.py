@@ -13,33 +13,20 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from console.demo.aside import aside
-from console.demo.plan import DEGRADING_NODE, NODES, UNPLUGGED_NODE
-from console.demo.plant import Plant, PlantFailed, running_plant
-from console.demo.provision import OPERATOR, Bundles, deploy_first, enter_catalog, make_bundles, pin_host_keys
+from console.demo.plan import DEGRADING_NODE, NODES
+from console.demo.plant import PlantFailed
+from console.demo.provision import OPERATOR
+from console.demo.running import running_demo
 from console.demo.scenario import Claim, Scene, play
-from console.fleet import LiveFleet
-from console.home import Home, address_of
-from console.link.ready import make_pool
-from console.prompts import Nobody
 
 ROOT = Path(__file__).resolve().parents[2]
 INTERRUPTED = 130
 BREAKABLE = ("plc", "jump", "bundle")
 APP_DEFAULTS = {"operate": False, "ascii": False, "link": None, "look": ""}
-
-
-@dataclass(frozen=True, slots=True)
-class Demo:
-    """A plant with a console that knows it, every node running its first bundle."""
-
-    plant: Plant
-    home: Home
-    fleet: LiveFleet
-    bundles: Bundles
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,25 +64,6 @@ def run(options: argparse.Namespace) -> int:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-@asynccontextmanager
-async def _demo(folder: Path, *, keep: bool) -> AsyncIterator[Demo]:
-    async with running_plant(folder, keep=keep) as plant:
-        home = Home(folder / "home")
-        home.make()
-        pin_host_keys(home, plant)
-        bundles = make_bundles(home, folder / "keys" / "release")
-        with home.open_catalog() as catalog:
-            enter_catalog(catalog, plant, bundles)
-            addresses = [address_of(row) for row in catalog.nodes()]
-        fleet = LiveFleet(addresses, make_pool(home, Nobody()))
-        try:
-            await deploy_first(fleet, bundles, _tell)
-            await plant.command(do="unplug", node=UNPLUGGED_NODE)
-            yield Demo(plant, home, fleet, bundles)
-        finally:
-            await fleet.aclose()
-
-
 def _tell(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
@@ -103,7 +71,7 @@ def _tell(text: str) -> None:
 async def _headless(folder: Path, seconds: float, keep: bool, broken: str | None) -> int:
     began_s = time.monotonic()
     _tell("starting six agents, four PLCs and seven SSH servers ...")
-    async with _ending_on_signals(), _demo(folder, keep=keep) as demo:
+    async with _ending_on_signals(), running_demo(folder, _tell, keep=keep) as demo:
         bundles = replace(demo.bundles, bad=demo.bundles.good) if broken == "bundle" else demo.bundles
         if broken == "plc":
             await demo.plant.command(do="stop-plc", plc=_plc_of(DEGRADING_NODE))
@@ -136,7 +104,7 @@ def _report(claims: list[Claim], states: dict[str, str], took_s: float) -> dict[
 
 
 async def _serve(folder: Path, *, keep: bool) -> int:
-    async with _ending_on_signals(), _demo(folder, keep=keep) as demo:
+    async with _ending_on_signals(), running_demo(folder, _tell, keep=keep) as demo:
         await demo.fleet.aclose()
         for line in demo.plant.nodes:
             print(json.dumps(line), flush=True)
@@ -165,7 +133,7 @@ def _app(folder: Path, *, keep: bool) -> int:
     from console.launch import run_app
 
     _tell("starting six agents, four PLCs and seven SSH servers ...")
-    with _leaving_on_signals(), aside(_demo(folder, keep=keep)) as demo:
+    with _leaving_on_signals(), aside(running_demo(folder, _tell, keep=keep)) as demo:
         return run_app(argparse.Namespace(home=str(demo.home.path), operator=OPERATOR, **APP_DEFAULTS))
 
 
