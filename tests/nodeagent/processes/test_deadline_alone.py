@@ -14,7 +14,7 @@ import pytest
 from nodeagent.deadline import GRACE_US, STUCK_US, Armed, Row, Verdict, judge, read_row
 from store.migrations import migrate_node
 
-WINDOW_US = 2_000_000
+WINDOW_US = 1_200_000
 
 
 def now_us() -> int:
@@ -99,7 +99,7 @@ def test_a_committed_trial_stays_although_nobody_disarmed_it(on_trial, state, un
 
 
 def test_an_extension_in_the_row_counts_although_it_was_not_armed_again(on_trial, state, until, frozen):
-    later_us = on_trial.deadline_us + 4_000_000
+    later_us = on_trial.deadline_us + 600_000
     write_row(state, "TRIAL", later_us)
     frozen(on_trial.ask("tell")["pid"])
     until(lambda: answering(state) == "old r1", "revision 1 answers")
@@ -109,8 +109,12 @@ def test_an_extension_in_the_row_counts_although_it_was_not_armed_again(on_trial
 def test_a_living_supervisor_is_left_to_keep_its_deadline_itself(on_trial, state, until):
     until(lambda: now_us() > on_trial.deadline_us + GRACE_US + 1_000_000, "the deadline passes")
     assert answering(state) == "new r2"
+
+
+def test_a_trial_that_was_disarmed_is_left_alone_whatever_the_row_says(on_trial, state, until, frozen):
     on_trial.ask("disarm")
-    until(lambda: now_us() > on_trial.deadline_us + STUCK_US + 500_000, "the last moment passes")
+    frozen(on_trial.ask("tell")["pid"])
+    until(lambda: now_us() > on_trial.deadline_us + GRACE_US + 1_000_000, "the deadline passes")
     assert answering(state) == "new r2"
 
 
