@@ -220,8 +220,6 @@ class Node:
                 continue
             if event.kind == "exited":
                 watch.exited(event.revision, event.text, self._settings)
-            elif event.kind == "guard" and event.revision == watch.revision:
-                watch.tripped = event.text
 
     async def _ended(self, row: Deployment) -> None:
         """A deployment came to its end."""

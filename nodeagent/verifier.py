@@ -52,7 +52,7 @@ class Verifier:
     lock: asyncio.Lock = dataclasses.field(default_factory=asyncio.Lock)
 
     async def verify(self, manifest: str, signature: str, *, content: bool, at_s: float) -> Verdict:
-        """The verdict on a bundle. Raises HttpError with the code that refuses it; a reader that died refuses it too."""
+        """The verdict on a bundle. Raises HttpError with the code that refuses it, as a reader that died does."""
         job = Job(state=str(self.state), manifest=manifest, signature=signature, at_s=at_s, content=content)
         async with self.lock:
             status, answer, words = await _run(msgspec.json.encode(job))

@@ -197,13 +197,13 @@ class Agent:
         self.lease = int(self.post("/lease", {"holder": holder, **more})["token"])
         return self.lease
 
-    def change(self, path: str, body: dict[str, Any] | None = None, method: str = "POST") -> Any:
+    def change(self, path: str, body: dict[str, Any] | None = None, method: str = "POST", **more: Any) -> Any:
         """A write that needs the lease, which is renewed, or taken where it was lost."""
         try:
             self.post("/lease", {"holder": "alice", "token": self.lease or 0})
         except Refusal:
             self.take_lease()
-        return self.ask(method, path, {"node_id": self.node_id, "lease": self.lease, **(body or {})})
+        return self.ask(method, path, {"node_id": self.node_id, "lease": self.lease, **(body or {})}, **more)
 
     def put(self, digest: str, data: bytes, *, offset: int = 0, total: int | None = None) -> Any:
         query = f"offset={offset}&total={len(data) if total is None else total}&node_id={self.node_id}"
