@@ -16,6 +16,7 @@ import aiomqtt
 
 PORT: Final = 1883
 TLS_PORT: Final = 8883
+CONNECT_S_MAX: Final = 6.0  # paho gives a socket five seconds, in a thread that nobody can stop
 _LOGGER: Final = logging.getLogger("outstation.mqtt")
 
 
@@ -87,7 +88,8 @@ class Broker:
         )
         client.pending_calls_threshold = in_flight_max + 2
         try:
-            await asyncio.wait_for(client.__aenter__(), timeout_s + 6.0)
+            async with asyncio.timeout(timeout_s + CONNECT_S_MAX):
+                await client.__aenter__()
         except (aiomqtt.MqttError, OSError, TimeoutError) as error:
             raise BrokerLost(f"{where.host}:{where.port}: {error or 'timeout'}") from error
         return cls(client)
@@ -113,4 +115,5 @@ class Broker:
     async def close(self, timeout_s: float = 1.0) -> None:
         """Says goodbye, for at most `timeout_s`, so that the will is not published."""
         with contextlib.suppress(aiomqtt.MqttError, OSError, TimeoutError):
-            await asyncio.wait_for(self._client.__aexit__(None, None, None), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._client.__aexit__(None, None, None)

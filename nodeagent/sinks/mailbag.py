@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
@@ -93,10 +94,9 @@ class Mailbag:
         self._wanted.clear()
         if self._live:
             return
-        try:
-            await asyncio.wait_for(self._wanted.wait(), timeout_s)
-        except TimeoutError:
-            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._wanted.wait()
 
     async def acknowledge(self, stored: Sequence[Stored]) -> None:
         """The other end has these."""

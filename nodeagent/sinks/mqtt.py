@@ -18,7 +18,7 @@ from nodeagent.pipeline.section import Section
 from nodeagent.protocol import SinkTelemetry
 from nodeagent.sinks.broker import Login, endpoint
 from nodeagent.sinks.mailbag import Mailbag
-from nodeagent.sinks.mqtt_courier import Courier
+from nodeagent.sinks.mqtt_courier import Courier, ended
 from nodeagent.sinks.sink import SinkContext
 from store.outbox import Message, Outbox
 
@@ -97,14 +97,11 @@ class Mqtt:
 
     async def close(self) -> None:
         """Stops sending; what is not delivered is in the outbox when this returns."""
-        courier = self._tasks[1:]
-        for task in courier:
-            task.cancel()
-        await asyncio.gather(*courier, return_exceptions=True)
+        for task in self._tasks[1:]:
+            await ended(task)
         await self._bag.close()
         for task in self._tasks[:1]:
-            task.cancel()
-        await asyncio.gather(*self._tasks[:1], return_exceptions=True)
+            await ended(task)
         self._tasks = []
 
     def telemetry(self) -> SinkTelemetry:

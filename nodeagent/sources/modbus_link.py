@@ -92,7 +92,8 @@ class ModbusLink:
         client = AsyncModbusTcpClient(host, port=port, timeout=timeout_s, retries=0, reconnect_delay=0)
         link = cls(client, unit_id, timeout_s)
         try:
-            connected = await asyncio.wait_for(client.connect(), timeout_s * 2)
+            async with asyncio.timeout(timeout_s * 2):
+                connected = await client.connect()
         except (TimeoutError, ModbusException, OSError) as error:
             link.close()
             raise LinkLost(f"{host}:{port} does not accept: {error or 'timeout'}") from error
@@ -140,7 +141,8 @@ class ModbusLink:
         try:
             # Asking raises at once on a closed connection. pymodbus has its own timeout for the answer; ours is for
             # whatever else it may wait for.
-            answer = await asyncio.wait_for(ask(), self._timeout_s * 2)
+            async with asyncio.timeout(self._timeout_s * 2):
+                answer = await ask()
         except (TimeoutError, ModbusException, OSError) as error:
             raise LinkLost(f"no answer: {_short(error)}") from error
         if not isinstance(answer, ModbusPDU):
