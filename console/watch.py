@@ -11,7 +11,7 @@ from typing import Protocol
 
 from console.client import AgentClient
 from console.identity import check_not_doubled
-from console.link.errors import LinkError
+from console.link.errors import LinkError, NotListening
 from console.pace import ClockOffset, Pace, with_value
 from console.view import STALE_AFTER_PERIODS, LinkState, NodeView
 from console.wire import AgentError
@@ -55,7 +55,8 @@ class Watch:
         """Connects, follows, and after a loss connects again."""
         while True:
             error = await self._live()
-            await self.link.drop()
+            if not isinstance(error, NotListening):
+                await self.link.drop()
             self._failures += 1
             self._lost(error)
             wait_s = self._pace.backoff_s(self._failures, self.view.link, self._random())

@@ -23,3 +23,7 @@ class ChannelRefused(LinkError):
 
 class BridgeRefused(LinkError):
     """The stdio bridge on the node ran and could not reach the agent; `message` is what the bridge said."""
+
+
+class NotListening(LinkError):
+    """SSH stands and the agent is not behind it; the login can be used again for the next try."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from console.link.channel import Channel
 from console.link.endpoint import route_of
-from console.link.errors import BridgeRefused, ChannelRefused, LinkError
+from console.link.errors import BridgeRefused, ChannelRefused, LinkError, NotListening
 from console.link.pool import LIVE, Pool
 from console.link.transport import Answer, Body, HttpOverChannels
 from console.view import LinkState, NodeAddress
@@ -122,4 +122,4 @@ class NodeLink:
         hint = f"is outstation-agent running on {self.address.name}, and may {self._route.target.user} reach it?"
         socket = self.address.socket or SOCKET_DEFAULT
         message = f"the agent is not reached: {socket} is refused or nobody listens there; the bridge: {error.message}"
-        return LinkError(LinkState.NO_AGENT, self.address.name, message, hint)
+        return NotListening(LinkState.NO_AGENT, self.address.name, message, hint)

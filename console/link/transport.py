@@ -14,7 +14,7 @@ from typing import Any
 import httpcore
 
 from console.link.channel import Channel
-from console.link.errors import LinkError
+from console.link.errors import LinkError, NotListening
 from console.view import LinkState
 
 CONNECTIONS_MAX = 8
@@ -162,8 +162,9 @@ class HttpOverChannels:
             ) from error
         except httpcore.NetworkError as error:
             if isinstance(error, _AgentClosed):
-                hint = "it stopped or restarts; the console tries again"
-                raise LinkError(
-                    LinkState.NO_AGENT, self._subject, f"{what}: the agent closed the connection", hint
-                ) from error
+                message, hint = (
+                    f"{what}: the agent closed the connection",
+                    "it stopped or restarts; the console tries again",
+                )
+                raise NotListening(LinkState.NO_AGENT, self._subject, message, hint) from error
             raise LinkError(LinkState.DOWN, self._subject, f"{what}: the connection broke") from error

@@ -108,14 +108,20 @@ def replace_cursor(telemetry: Any, cursor: int) -> Any:
     return msgspec.structs.replace(telemetry, cursor=cursor, period_s=0.05)
 
 
-def test_no_agent_behind_a_working_login_is_its_own_state(in_plant: Any) -> None:
+def test_no_agent_behind_a_working_login_is_its_own_state_and_costs_no_new_login(in_plant: Any) -> None:
     async def body(plant: Any) -> None:
         await plant.node("press-07")
         await plant.http["press-07"].__aexit__()
         async with plant.running():
             view = await plant.until("press-07", lambda v: v.link is LinkState.NO_AGENT)
             assert "agent is not reached" in view.link_error
-            assert view.telemetry is None
+            logins = len(plant.servers["press-07"]._open)
+            plant.http["press-07"] = await plant.http["press-07"].__aenter__()
+            assert logins == 1
+            await plant.until("press-07", is_up)
+            assert len(plant.servers["press-07"]._open) == 1
+            await plant.http["press-07"].__aexit__()
+            view = await plant.until("press-07", lambda v: v.link is LinkState.NO_AGENT)
             assert not view.is_known(0.0)
 
     in_plant(body)

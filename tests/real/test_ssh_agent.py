@@ -41,7 +41,7 @@ from store.signing import sign_with_key_file
 
 ROOT = Path(__file__).resolve().parents[2]
 PACE = Pace(ping_s=5.0, backoff_first_s=0.1, backoff_max_s=0.3)
-START_S = 20.0
+START_S = 60.0
 
 
 class Agent:
@@ -276,6 +276,7 @@ def test_an_agent_that_is_started_again_is_followed_again_over_the_same_login(
             after = fleet.views()["press-07"].telemetry
             assert after is not None
             assert after.started_us != before.started_us
+            assert server.log.count("Accepted publickey") == 1
 
     asyncio.run(run())
 
