@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Final
 
 Path = tuple[str | int, ...]
@@ -10,10 +11,18 @@ _BARE_END: Final = " \t=.]#\r\n,{}"
 
 
 def locate(text: str) -> dict[Path, int]:
-    """Path of every table, array element and key -> its line, from 1. `text` is TOML that `tomllib` has accepted."""
+    """Path of every table, array element and key -> its line, from 1. `text` is TOML that `tomllib` has accepted.
+
+    Ends for every text: where it meets what it does not know, the lines up to there are all there are.
+    """
     scan = _Scan(text)
-    scan.document()
+    with contextlib.suppress(_Lost, IndexError):
+        scan.document()
     return scan.found
+
+
+class _Lost(Exception):
+    """The scan stands still."""
 
 
 class _Scan:
@@ -86,11 +95,15 @@ class _Scan:
                 start = self.at
                 while self.text[self.at] not in _BARE_END:
                     self.at += 1
+                if self.at == start:
+                    raise _Lost
                 keys.append(self.text[start : self.at])
 
     def _value(self, path: Path) -> None:
         self._skip(newlines=True)
         char = self.text[self.at]
+        if char in ",]}=#":
+            raise _Lost
         if char == "[":
             self._array(path)
         elif char == "{":
