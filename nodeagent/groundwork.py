@@ -9,10 +9,10 @@ from pathlib import Path
 
 from nodeagent.clock import Clock
 from nodeagent.database import Condition, NodeDatabase
-from nodeagent.identity import FOLDERS, read_id
 from nodeagent.last_known_good import LastKnownGood, read
 from nodeagent.logs import Log
 from nodeagent.settings import Settings
+from nodeagent.state_folder import FOLDERS, read_id
 from store import durable
 from store.errors import StoreError
 from store.node import identity

@@ -12,13 +12,10 @@ from pathlib import Path
 
 from nodeagent.bindings import to_toml
 from nodeagent.database import migrate
+from nodeagent.state_folder import FOLDERS, ID_NAME, SIGNERS_NAME
 from store import db, durable, signers, signing
 from store.errors import StoreError
 from store.node import identity
-
-SIGNERS_NAME = "allowed_signers"
-ID_NAME = "node.id"
-FOLDERS = ("blobs/sha256", "uploads", "records", "work", "logs", "run")
 
 
 class InitError(Exception):
@@ -41,23 +38,6 @@ def init(state: Path, *, allow_signer: Path | None, name: str, site: str) -> str
     except StoreError as error:
         raise InitError(str(error)) from error
     return node_id
-
-
-def read_id(state: Path) -> str:
-    """The node's id where node.db cannot be read; "" before init."""
-    try:
-        return (state / ID_NAME).read_text("ascii").strip()
-    except (OSError, UnicodeDecodeError):
-        return ""
-
-
-def count_signers(state: Path) -> int:
-    """How many lines of allowed_signers name a signer. Whether each is usable, intake says."""
-    try:
-        text = (state / SIGNERS_NAME).read_text("utf-8")
-    except (OSError, UnicodeDecodeError):
-        return 0
-    return sum(1 for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#"))
 
 
 def _node_id(path: Path) -> str:

@@ -25,8 +25,8 @@ from nodeagent.handlers.records import RecordHandlers
 from nodeagent.handlers.service import ServiceHandlers
 from nodeagent.handlers.status import StatusHandlers
 from nodeagent.handlers.tap import TapHandlers
-from nodeagent.identity import count_signers
 from nodeagent.server import HttpServer
+from nodeagent.state_folder import count_signers
 
 if TYPE_CHECKING:
     from nodeagent.node import Node

@@ -11,10 +11,10 @@ from typing import Literal
 from nodeagent.api import Call, Endpoints
 from nodeagent.database import Condition
 from nodeagent.health import disk
-from nodeagent.identity import read_id
 from nodeagent.logs import Log
 from nodeagent.parts import Parts
 from nodeagent.protocol import Check, WorkerState
+from nodeagent.state_folder import read_id
 from store import ledger
 from store.node import revisions
 

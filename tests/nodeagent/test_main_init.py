@@ -1,0 +1,107 @@
+"""`outstation-agent` as a person at the node types it: init, version, inspect-model, and what it says when it fails."""
+
+from __future__ import annotations
+
+import json
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nodeagent import state_folder
+from store import db
+from store.node import identity as rows
+
+SIGNER = (
+    'release namespaces="outstation-bundle" '
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFJ6tG6BiDUMM0Vmh5WGlkfN5HTk7RM1Ok1oIjA4dEHE\n"
+)
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "nodeagent", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_init_makes_a_node_and_again_changes_nothing(tmp_path: Path) -> None:
+    signers = tmp_path / "signers"
+    signers.write_text(SIGNER)
+    state = tmp_path / "n"
+    first = run("init", "--state", str(state), "--allow-signer", str(signers), "--name", 'press "7"', "--site", "east")
+    assert first.returncode == 0, first.stderr
+    node_id = first.stdout.strip()
+    files = {path.name: path.read_bytes() for path in state.iterdir() if path.is_file() and "node.db" not in path.name}
+    again = run("init", "--state", str(state), "--allow-signer", str(signers), "--name", "other")
+    assert again.stdout.strip() == node_id
+    assert {name: (state / name).read_bytes() for name in files} == files
+    assert stat.S_IMODE((state / "node.db").stat().st_mode) == 0o600
+    connection = db.open_reader(state / "node.db")
+    assert rows.node_id(connection) == node_id == state_folder.read_id(state)
+    connection.close()
+    assert state_folder.count_signers(state) == 1
+    assert 'name = "press \\"7\\""' in (state / "node.toml").read_text()
+
+
+def test_init_adds_a_signer_and_keeps_the_others(tmp_path: Path) -> None:
+    state = tmp_path / "n"
+    run("init", "--state", str(state))
+    assert state_folder.count_signers(state) == 0
+    (tmp_path / "signers").write_text(SIGNER)
+    run("init", "--state", str(state), "--allow-signer", str(tmp_path / "signers"))
+    (tmp_path / "signers").write_text(SIGNER.replace("release", "second"))
+    run("init", "--state", str(state), "--allow-signer", str(tmp_path / "signers"))
+    assert state_folder.count_signers(state) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("release ssh-ed25519 AAAA\n", "line 1"),
+        (SIGNER.replace("outstation-bundle", "git"), 'no line has namespaces="outstation-bundle"'),
+        ("", 'no line has namespaces="outstation-bundle"'),
+    ],
+)
+def test_a_signer_that_silently_would_be_none_is_refused(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "signers").write_text(text)
+    done = run("init", "--state", str(tmp_path / "n"), "--allow-signer", str(tmp_path / "signers"))
+    assert done.returncode == 1
+    assert says in done.stderr
+    assert not (tmp_path / "n" / "allowed_signers").exists()
+
+
+def test_running_what_is_no_node_says_what_to_do(tmp_path: Path) -> None:
+    done = run("run", "--state", str(tmp_path))
+    assert (done.returncode, "outstation-agent init" in done.stderr) == (78, True)
+
+
+def test_asking_an_agent_that_does_not_run_says_so(tmp_path: Path) -> None:
+    for verb in ("status", "check", "hold", "release"):
+        done = run(verb, "--state", str(tmp_path))
+        assert done.returncode == 1
+        assert "does the agent run?" in done.stderr
+
+
+def test_inspect_model_tells_the_facts_of_a_file(models: dict[str, Path], tmp_path: Path) -> None:
+    done = run("inspect-model", str(models["tiny"]), "--json")
+    facts = json.loads(done.stdout)
+    assert (facts["opsets"], facts["operators"]) == ({"": 17}, ["Gemm", "Softmax"])
+    assert facts["inputs"] == [{"name": "x", "datatype": "FP32", "shape": [-1, 16]}]
+    assert "input x: FP32" in run("inspect-model", str(models["tiny"])).stdout
+    (tmp_path / "not.onnx").write_bytes(b"\xff" * 100)
+    assert run("inspect-model", str(tmp_path / "not.onnx")).returncode == 1
+
+
+def test_version_is_the_distribution_s() -> None:
+    assert run("version").stdout.strip().count(".") == 2
+
+
+def test_the_supervisor_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, nodeagent.supervisor\n"
+        "heavy = {'onnxruntime', 'numpy', 'sqlite_utils', 'cryptography', 'textual', 'asyncssh', 'httpx', 'rich'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
