@@ -48,7 +48,7 @@ limits.speed = [0,
 @settings(max_examples=300, deadline=None)
 @given(st.text("ab=[]{}\"'#,.\\\n \t1", max_size=40))
 def test_the_search_ends_for_every_text(text: str) -> None:
-    assert locate(text)[()] == 1
+    assert locate(text)[()] >= 1
 
 
 _text = st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), max_size=12)
