@@ -6,7 +6,7 @@ import socket
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from nodeagent import reachability
+from nodeagent import installed, reachability
 from nodeagent.api import Api, Endpoints, Gate
 from nodeagent.forward import Forwarder
 from nodeagent.front import Front
@@ -68,7 +68,15 @@ class Served:
         def signers() -> int:
             return count_signers(state)
 
-        status = StatusHandlers(node.node_id, node.settings, node.telemeter, node.trends, parts.database, signers)
+        status = StatusHandlers(
+            node.node_id,
+            node.settings,
+            node.telemeter,
+            node.trends,
+            parts.database,
+            signers,
+            installed.version("outstation") or "unknown",
+        )
         nouns = (
             status,
             LogHandlers(node.log),
