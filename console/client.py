@@ -303,11 +303,12 @@ class AgentClient:
         request = ExtendRequest(node_id=await self.identify(), lease=lease, window_s=window_s)
         return await self._post(Deployment, f"/deployments/{_segment(deployment)}/extend", request)
 
-    async def revert(self, bundle: str, *, lease: int | None, window_s: float, reason: str = "") -> Deployment:
-        """Activates the previous bundle again, with a trial of its own."""
-        request = RevertRequest(
-            node_id=await self.identify(), lease=lease, id=uuid.uuid4().hex, window_s=window_s, reason=reason
-        )
+    async def revert(
+        self, bundle: str, *, lease: int | None, window_s: float, reason: str = "", deployment: str = ""
+    ) -> Deployment:
+        """Activates the previous bundle again, with a trial of its own; the same `deployment` id is done once."""
+        id_ = deployment or uuid.uuid4().hex
+        request = RevertRequest(node_id=await self.identify(), lease=lease, id=id_, window_s=window_s, reason=reason)
         path = f"/bundles/{_segment(bundle)}/revert"
         return await self._post(Deployment, path, request, timeout_s=SLOW_REQUEST_S)
 

@@ -95,7 +95,40 @@ async def deploy(
 
     Raises DeployFailed, AgentError, LinkError; what the node holds by then stays, and the next try goes on there.
     """
-    client, id_ = fleet.client(node), deployment or uuid.uuid4().hex
+    id_ = deployment or uuid.uuid4().hex
+    await _check_fit(fleet.client(node), archive, on_progress)
+    on_progress(Progress("lease", node))
+    async with held_lease(fleet.client(node), operator) as lease:
+        await _bring(fleet, node, archive, id_, window_s, lease, on_progress)
+        return await _try(fleet, node, id_, lease, on_progress, allow_gap=allow_gap)
+
+
+async def stage(
+    fleet: Reach,
+    node: str,
+    archive: Archive,
+    *,
+    window_s: float,
+    operator: str,
+    on_progress: OnProgress,
+    deployment: str,
+) -> Deployment:
+    """The first half of `deploy`: the node has the bundle, verified, and nothing on it runs differently."""
+    await _check_fit(fleet.client(node), archive, on_progress)
+    async with held_lease(fleet.client(node), operator) as lease:
+        return await _bring(fleet, node, archive, deployment, window_s, lease, on_progress)
+
+
+async def start_trial(
+    fleet: Reach, node: str, deployment: str, *, operator: str, on_progress: OnProgress, allow_gap: bool = False
+) -> Deployment:
+    """The second half: preflight, and the switch. Returns the deployment in TRIAL; raises as `deploy` does."""
+    async with held_lease(fleet.client(node), operator) as lease:
+        return await _try(fleet, node, deployment, lease, on_progress, allow_gap=allow_gap)
+
+
+async def _check_fit(client: AgentClient, archive: Archive, on_progress: OnProgress) -> None:
+    node = client.node
     if archive.signature_bytes is None:
         raise DeployFailed(node, "sign", "the bundle is not signed", "sign it with `outstation bundle sign`")
     on_progress(Progress("passport", node))
@@ -104,15 +137,18 @@ async def deploy(
         reasons = "; ".join(f"{item.name}: {item.text}" for item in passport.items if item.verdict == "no")
         fixes = "; ".join(item.fix for item in passport.items if item.verdict == "no" and item.fix)
         raise DeployFailed(node, "passport", reasons or "the bundle does not fit", fixes, passport=passport)
-    on_progress(Progress("lease", node))
-    async with held_lease(client, operator) as lease:
-        found = await _bring(fleet, node, archive, id_, window_s, lease, on_progress)
-        for verb, goal in (("preflight", DeploymentState.PREFLIGHT_OK), ("activate", DeploymentState.TRIAL)):
-            on_progress(Progress(verb, node))
-            found = await _advance(client, id_, verb, goal, lease, allow_gap=allow_gap)
-            _raise_if_ended(node, verb, found)
-        on_progress(Progress("trial", node, text=f"trial of {found.window_s:g} s"))
-        return found
+
+
+async def _try(
+    fleet: Reach, node: str, id_: str, lease: HeldLease, on_progress: OnProgress, *, allow_gap: bool
+) -> Deployment:
+    client = fleet.client(node)
+    for verb, goal in (("preflight", DeploymentState.PREFLIGHT_OK), ("activate", DeploymentState.TRIAL)):
+        on_progress(Progress(verb, node))
+        found = await _advance(client, id_, verb, goal, lease, allow_gap=allow_gap)
+        _raise_if_ended(node, verb, found)
+    on_progress(Progress("trial", node, text=f"trial of {found.window_s:g} s"))
+    return found
 
 
 async def _bring(
@@ -243,11 +279,16 @@ async def rollback(fleet: Reach, node: str, deployment: str, *, operator: str, r
         return await _advance(client, deployment, "rollback", DeploymentState.ROLLED_BACK, lease, reason=reason)
 
 
-async def revert(fleet: Reach, node: str, name: str, *, operator: str, window_s: float, reason: str) -> Deployment:
-    """Activates the bundle that was there before, with a trial of its own. Raises AgentError, LinkError."""
+async def revert(
+    fleet: Reach, node: str, name: str, *, operator: str, window_s: float, reason: str, deployment: str = ""
+) -> Deployment:
+    """Activates the bundle that was there before, with a trial of its own; the same `deployment` id is done once.
+
+    Raises AgentError, LinkError.
+    """
     client = fleet.client(node)
     async with held_lease(client, operator) as lease:
-        return await client.revert(name, lease=lease.token, window_s=window_s, reason=reason)
+        return await client.revert(name, lease=lease.token, window_s=window_s, reason=reason, deployment=deployment)
 
 
 async def extend(fleet: Reach, node: str, deployment: str, window_s: float, *, operator: str) -> Deployment:
@@ -274,4 +315,6 @@ __all__ = [
     "revert",
     "rollback",
     "running_trial",
+    "stage",
+    "start_trial",
 ]
