@@ -121,9 +121,9 @@ def _inspect_model(options: argparse.Namespace) -> int:
 
 
 def _version(_: argparse.Namespace) -> int:
-    import importlib.metadata
+    from nodeagent import installed
 
-    print(importlib.metadata.version("outstation"))
+    print(installed.version("outstation") or "unknown")
     return 0
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import importlib.metadata
 import os
 from collections import Counter
 from collections.abc import Callable
 
 import psutil
 
+from nodeagent import installed
 from nodeagent.api import Call, Endpoints
 from nodeagent.binder import Binder
 from nodeagent.database import Condition
@@ -79,8 +79,6 @@ class PassportHandlers:
 
 def _runtime() -> tuple[str | None, tuple[str, ...]]:
     for package, providers in RUNTIMES.items():
-        try:
-            return importlib.metadata.version(package), providers
-        except importlib.metadata.PackageNotFoundError:
-            continue
+        if (found := installed.version(package)) is not None:
+            return found, providers
     return None, ()

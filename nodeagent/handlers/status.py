@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 from collections.abc import Callable
 
 from nodeagent.api import Call, Endpoints, Stream
@@ -19,11 +18,6 @@ MINUTE_S = 60
 HOURS_MAX = 50.0
 
 
-def agent_version() -> str:
-    """The version of the installed distribution."""
-    return importlib.metadata.version("outstation")
-
-
 @dataclasses.dataclass(frozen=True)
 class StatusHandlers:
     """Reads only."""
@@ -34,6 +28,7 @@ class StatusHandlers:
     trends: Trends
     database: NodeDatabase
     signers: Callable[[], int]
+    version: str
 
     def endpoints(self) -> Endpoints:
         return {
@@ -47,7 +42,7 @@ class StatusHandlers:
         return Status(
             node_id=self.node_id,
             name=self.settings.node.name,
-            agent_version=agent_version(),
+            agent_version=self.version,
             protocol_major=PROTOCOL_MAJOR,
             protocol_minor=PROTOCOL_MINOR,
             access="monitor" if monitor else "operate",

@@ -153,8 +153,12 @@ def check(story: Story, row: Any, point: str) -> None:
         began = next(entry for entry in entries if entry.action == "deployment.trial" and entry.subject == row.id)
         assert row.deadline_us == began.detail["deadline_us"]
     # I6: nothing half-made is left.
-    assert [path for path in agent.state.rglob("*") if path.name.endswith(".tmp")] == []
+    agent.eventually(lambda: not _half_made(agent.state), f"{_half_made(agent.state)} to be gone")
     assert agent.supervisor.is_running()
+
+
+def _half_made(state: Path) -> list[Path]:
+    return [path for path in state.rglob("*") if path.name.endswith(".tmp")]
 
 
 def _settle(story: Story, row: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import stat
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nodeagent import state_folder
+from nodeagent import installed, state_folder
 from store import db
 from store.node import identity as rows
 
@@ -105,3 +106,9 @@ def test_the_supervisor_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_an_installed_version_is_what_the_packaging_tools_say() -> None:
+    for name in ("outstation", "onnxruntime", "sqlite-utils"):
+        assert installed.version(name) == importlib.metadata.version(name)
+    assert installed.version("no-such-distribution") is None
