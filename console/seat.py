@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from textual.app import SuspendNotSupported
 from textual.binding import BindingType
+from textual.message import Message
 from textual.screen import Screen
 from textual.timer import Timer
 
@@ -145,7 +146,12 @@ class Seat(ThinApp, inherit_bindings=False):
             self._to_monitor("MONITOR again after 15 minutes without a key")
         if self.paused_at_s is None:
             changed = self.look_again()
-            self.screen.post_message(BoardChanged(self.board, changed))
+            self._post(BoardChanged(self.board, changed))
+
+    def _post(self, message: Message) -> None:
+        """To whatever screen is on top; nobody is there while the app ends."""
+        if self._running and self.screen_stack:
+            self.screen.post_message(message)
 
     def header_values(self, screen: str) -> HeaderValues:
         """The first row."""
@@ -243,8 +249,7 @@ class Seat(ThinApp, inherit_bindings=False):
         return on_step
 
     def _tell(self, work: Work) -> None:
-        if self._running and self.screen_stack:
-            self.screen.post_message(WorkChanged(work))
+        self._post(WorkChanged(work))
 
     def cancel_work(self, work: Work) -> None:
         """Stops work; what it already did on a node stays as the node has it."""
@@ -252,8 +257,7 @@ class Seat(ThinApp, inherit_bindings=False):
 
     def say(self, text: str, role: Role = "strong") -> None:
         """Shows a message on whatever screen is on top."""
-        if self._running and self.screen_stack:
-            self.screen.post_message(Said(text, role))
+        self._post(Said(text, role))
 
     # ------------------------------------------------------------ modes
 
@@ -296,14 +300,14 @@ class Seat(ThinApp, inherit_bindings=False):
             await self.operations.leave_operate()
 
         self.begin("monitor", "MONITOR", "", leave, quiet=True, then=lambda _: self.say(text))
-        self.screen.post_message(BoardChanged(self.board, frozenset()))
+        self._post(BoardChanged(self.board, frozenset()))
 
     def do_pause(self) -> None:
         self.paused_at_s = None if self.paused_at_s is not None else self.clock.monotonic_s()
         if self.paused_at_s is None:
             self.tick()
         else:
-            self.screen.post_message(BoardChanged(self.board, frozenset()))
+            self._post(BoardChanged(self.board, frozenset()))
 
     def do_acknowledge(self) -> None:
         """Acknowledges the alert of row two, if it has been there long enough to be read."""

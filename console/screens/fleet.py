@@ -135,7 +135,7 @@ class FleetPage(Page):
     def do_back(self) -> None:
         if self.query_set.text or self.faults_only:
             self.query_set, self.faults_only, self.seat.site = query.Query(), False, ""
-            self.lay_out()
+            self.draw(None)
         elif self.seat.marked:
             self.do_unmark()
 
@@ -151,7 +151,7 @@ class FleetPage(Page):
         self.say("")
         sites = [term.value for term in self.query_set.terms if term.key == "site" and not term.inverted]
         self.seat.site = sites[0] if sites else ""
-        self.lay_out()
+        self.draw(None)
 
     def on_filter_row_left(self, message: FilterRow.Left) -> None:
         self.table.focus()

@@ -1,0 +1,242 @@
+"""What the screens show of the sample plant, at the sizes they are designed for."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from console.sample import SampleFleet, StillClock, sample_seat, unplugged
+from console.sample_plant import plant
+from console.seat import Seat
+
+SIZES = ((80, 24), (100, 30), (140, 40))
+
+
+@pytest.fixture(autouse=True)
+def utc() -> Iterator[None]:
+    """Times of day are those of one place."""
+    before = os.environ.get("TZ")
+    os.environ["TZ"] = "UTC"
+    time.tzset()
+    yield
+    os.environ.pop("TZ")
+    if before is not None:
+        os.environ["TZ"] = before
+    time.tzset()
+
+
+def show(*keys: str, size: tuple[int, int] = (80, 24), fleet: SampleFleet | None = None, **options: Any) -> str:
+    """The text of the screen after these keys."""
+
+    async def run() -> str:
+        seat = sample_seat(fleet, **options)
+        async with seat.run_test(size=size) as pilot:
+            await pilot.pause()
+            for key in keys:
+                await pilot.press(key)
+                await pilot.pause()
+                await seat.workers.wait_for_complete([w for w in seat.workers if w.group.startswith("work-")])
+                await pilot.pause(0.05 if key in ("5", "l") else None)
+            await pilot.pause()
+            return seat.screen_text()
+
+    return asyncio.run(run())
+
+
+WALKS = {
+    "fleet": (),
+    "by site": ("b",),
+    "faults": ("exclamation_mark",),
+    "overview": ("enter",),
+    "overview of an unknown node": ("down", "down", "enter"),
+    "pipeline": ("enter", "tab"),
+    "records": ("enter", "tab", "tab"),
+    "record": ("enter", "tab", "tab", "enter"),
+    "log": ("enter", "l"),
+    "deployments": ("enter", "shift+tab"),
+    "alerts": ("2",),
+    "logs": ("5",),
+    "help": ("question_mark",),
+    "palette": ("ctrl+p",),
+    "chart": ("enter", "enter"),
+    "trial": ("t",),
+    "choose": ("o", "d"),
+    "passport": ("o", "d", "enter"),
+    "summary": ("o", "d", "enter", "enter"),
+    "hold": ("h",),
+    "work": ("W",),
+}
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("walk", WALKS)
+def test_every_screen_has_the_two_fixed_rows_and_its_keys_and_fits(walk: str, size: tuple[int, int]) -> None:
+    text = show(*WALKS[walk], size=size)
+    lines = text.splitlines()
+    assert len(lines) == size[1]
+    assert all(len(line) <= size[0] for line in lines)
+    assert lines[0].startswith(" ■1 ALRM ▲1 WARN ?2 UNKN")
+    assert lines[1].startswith(" ■ 14:00 press-07 score share")
+    assert lines[-1].strip()
+    assert "Traceback" not in text
+
+
+def test_at_eighty_columns_the_stated_columns_are_there() -> None:
+    assert show().splitlines()[2].split() == [
+        *("STATE", "NODE", "MODEL", "INF/S", "P95", "ms", "CPU", "%", "DISK", "%", "AGE")
+    ]
+
+
+def test_wider_terminals_show_more() -> None:
+    assert "SITE" in show(size=(100, 30)).splitlines()[2]
+    assert "TREND" in show(size=(100, 30)).splitlines()[2]
+    for title in ("REJ/S", "DRIFT", "MEM %", "DAYS", "°C", "CLOCK", "LINK"):
+        assert title in show(size=(140, 40)).splitlines()[2]
+
+
+def test_no_size_is_refused() -> None:
+    for size in ((40, 10), (20, 5), (200, 60)):
+        assert "press-07" in show(size=size)
+
+
+def test_a_node_that_is_not_known_shows_since_when_and_no_figure() -> None:
+    line = next(line for line in show().splitlines() if "cast-05" in line)
+    assert line.split(None, 2)[2].startswith("unknown since 10:41, down: no route to host")
+
+
+def test_when_all_is_lost_nothing_is_called_ok() -> None:
+    text = show(fleet=unplugged())
+    assert "?12 UNKN ·0 OK" in text
+    assert "·OK" not in text
+
+
+def test_the_last_good_values_of_a_lost_node_are_nowhere_on_its_page() -> None:
+    text = show("down", "down", "enter")
+    assert "inferences/s" not in text
+    assert "nothing that was known before is shown" in text
+
+
+def test_a_trial_shows_what_is_left() -> None:
+    assert "bearing trial 3:12" in show()
+
+
+def test_an_empty_fleet_says_how_to_begin() -> None:
+    text = show(fleet=SampleFleet({}))
+    assert "No nodes yet." in text
+    assert "outstation node add" in text
+
+
+def test_the_filter_narrows_while_it_is_typed_and_esc_clears_it() -> None:
+    typed = show("slash", *"state:warn")
+    assert "pump-04" in typed
+    assert "press-01" not in typed
+    left = show("slash", *"site:linz", "enter")
+    assert "site:linz   4 of 12 shown" in left
+    assert " linz " in left.splitlines()[0]
+    assert "press-01" in show("slash", *"state:warn", "enter", "escape")
+    assert "no such word: sight" in show("slash", *"sight:x")
+
+
+def test_marks_are_kept_and_counted() -> None:
+    text = show("space", "space")
+    assert "*■ALRM press-07" in text
+    assert "2 marked" in text
+    assert "marked" not in show("asterisk", "U")
+
+
+def test_sites_have_a_subtotal_that_says_what_is_missing() -> None:
+    assert "linz  4 nodes  ?2 UNKN  ·2 OK  49.6 inf/s without 2 unknown" in show("b")
+
+
+def test_sorting_names_its_column_and_can_be_turned_round() -> None:
+    assert "NODE▲" in show("s")
+    assert "NODE▼" in show("s", "S")
+
+
+def test_nothing_is_re_sorted_while_the_cursor_moves_and_the_cursor_keeps_its_node() -> None:
+    fleet, clock = SampleFleet(), StillClock()
+
+    async def run() -> None:
+        seat = sample_seat(fleet, clock=clock)
+        async with seat.run_test(size=(80, 24)) as pilot:
+            await pilot.press("down", "down", "down", "down", "down")
+            await pilot.pause()
+            page = seat.screen
+            keys, cursor = list(page.table.keys), page.table.key  # type: ignore[attr-defined]
+            sick = plant()["press-07"]
+            assert sick.telemetry is not None
+            well = fleet.views()["pump-03"]
+            fleet.put(replace(well, telemetry=sick.telemetry))
+            seat.tick()
+            await pilot.pause()
+            assert list(page.table.keys) == keys  # type: ignore[attr-defined]
+            clock.pass_s(6.0)
+            for name, view in list(fleet.views().items()):
+                if view.telemetry_at_s is not None and view.telemetry is not None and name != "cast-05":
+                    fleet.put(replace(view, telemetry_at_s=clock.now_s))
+            seat.tick()
+            await pilot.pause()
+            assert page.table.keys[1] == "pump-03"  # type: ignore[attr-defined]
+            assert page.table.key == cursor  # type: ignore[attr-defined]
+
+    asyncio.run(run())
+
+
+def test_records_show_what_the_model_said_and_a_digit_labels_one() -> None:
+    async def run() -> tuple[str, dict[int, str]]:
+        seat = sample_seat()
+        async with seat.run_test(size=(80, 24)) as pilot:
+            await pilot.press("enter", "tab", "tab")
+            await pilot.pause(0.1)
+            text = seat.screen_text()
+            await pilot.press("L")
+            await pilot.pause()
+            await pilot.press("2")
+            await pilot.pause(0.1)
+            return text, seat.operations.labels  # type: ignore[attr-defined]
+
+    text, labels = asyncio.run(run())
+    assert "14:02:30    0.03 healthy" in text
+    assert labels == {400: "outer race"}
+
+
+def test_the_chart_is_drawn_with_its_unit_and_times() -> None:
+    text = show("enter", "enter")
+    assert "bearing inferences, 1/s" in text
+    assert "14:02" in text.splitlines()[-2]
+    assert "latency p95, ms" in show("enter", "enter", "right")
+
+
+def test_logs_of_many_nodes_are_on_one_time_axis() -> None:
+    text = show("5")
+    times = [line.split()[0] for line in text.splitlines()[3:-1] if line.strip()]
+    assert times == sorted(times)
+    assert "10 of 12 nodes" in text
+
+
+def test_help_is_made_of_the_keys_of_its_screen() -> None:
+    text = show("question_mark", size=(140, 60))
+    assert "Deploy a bundle to this node (OPERATE)" in text
+    assert "?UNKN   is not known" in text
+
+
+def test_a_message_from_a_node_is_never_read_as_markup() -> None:
+    views = plant()
+    evil = replace(views["cast-05"], link_error="[/nope] [@click=app.quit]x[/] [red]y[/]")
+    views["cast-05"] = evil
+    assert "[@click=app.quit]x[/]" in show(fleet=SampleFleet(views), size=(140, 40))
+
+
+def test_the_pictures_can_be_exported() -> None:
+    async def run(seat: Seat) -> str:
+        async with seat.run_test(size=(80, 24)) as pilot:
+            await pilot.pause()
+            return seat.export_screenshot()
+
+    assert "press-07" in asyncio.run(run(sample_seat()))
