@@ -39,7 +39,8 @@ async def press(pilot: Pilot[Any], *keys: str) -> None:
 async def settled(seat: Seat, pilot: Pilot[Any]) -> None:
     """Waits until no work is running."""
     await pilot.pause()
-    await seat.workers.wait_for_complete([w for w in seat.workers if w.group.startswith("work-")])
+    for worker in [w for w in seat.workers if w.group.startswith("work-")]:
+        await worker.wait()
     await pilot.pause()
 
 

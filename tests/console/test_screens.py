@@ -41,7 +41,8 @@ def show(*keys: str, size: tuple[int, int] = (80, 24), fleet: SampleFleet | None
             for key in keys:
                 await pilot.press(key)
                 await pilot.pause()
-                await seat.workers.wait_for_complete([w for w in seat.workers if w.group.startswith("work-")])
+                for worker in [w for w in seat.workers if w.group.startswith("work-")]:
+                    await worker.wait()
                 await pilot.pause(0.05 if key in ("5", "l") else None)
             await pilot.pause()
             return seat.screen_text()
