@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from console.clean import clean
 from console.deploy import DeployFailed
+from console.kit.file import KitRefused
+from console.kit.manifest import KitMalformed
 from console.link.errors import LinkError
 from console.link.resolve import ResolveError
 from console.view import LinkState
@@ -31,6 +33,8 @@ EXPECTED = (
     ResolveError,
     BuildRefused,
     BundleMalformed,
+    KitMalformed,
+    KitRefused,
     NodeIdConflict,
     StoreError,
     SignersRefused,

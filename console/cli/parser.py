@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from console.cli import bundle, data, deploy, fleet, node, outside
+from console.cli import bundle, data, deploy, fleet, kit, node, outside
 
-GROUPS = (node, fleet, data, deploy, bundle, outside)
+GROUPS = (node, fleet, data, deploy, bundle, kit, outside)
 
 
 def add_verbs(parser: argparse.ArgumentParser) -> None:
