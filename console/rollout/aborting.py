@@ -43,6 +43,8 @@ def _turn_back(now: Standing) -> tuple[TargetRow, ...]:
     kept = [target for target in now.targets if target.goal == "new" and target.state == "ok"]
     if not kept or any(target.goal == "old" and not is_terminal(target) for target in now.targets):
         return ()
+    if any(now.contact(target.node).busy for target in kept):
+        return ()
     last = max(target.wave for target in kept)
     return tuple(
         replace(

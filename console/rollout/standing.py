@@ -47,7 +47,7 @@ class Standing:
     def of_wave(self, number: int) -> list[TargetRow]:
         return [target for target in self.targets if target.wave == number]
 
-    @property
+    @cached_property
     def poll_s(self) -> float:
         """How often a node is looked at."""
         policy = self.plan.policy

@@ -1,0 +1,149 @@
+"""How a rollout speaks to nodes: a Protocol, and the one over the fleet's links. Each method is one request's worth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from console import deploy
+from console.deploy import DeployFailed, Progress, Reach
+from console.rollout.gates import Sample
+from console.wire import AgentError
+from nodeagent.protocol import Deployment, Status
+from store.archive import Archive
+
+RECORDS = 200
+
+
+class Nodes(Protocol):
+    """Raises LinkError where it is not known whether it happened, AgentError and DeployFailed for a no."""
+
+    async def stage(self, node: str, deployment: str, window_s: float) -> Deployment:
+        """Brings the bundle there, verified. The same id goes on where it was."""
+        ...
+
+    async def activate(self, node: str, deployment: str) -> Deployment:
+        """Preflight and switch; the trial begins."""
+        ...
+
+    async def look(self, node: str, deployment: str) -> Deployment | None:
+        """What the node says of it; None: it does not know it."""
+        ...
+
+    async def sample(self, node: str) -> Sample:
+        """What the bundle's active revision did so far; an empty digest where none is active."""
+        ...
+
+    async def confirm(self, node: str, deployment: str) -> Deployment:
+        """Over a login made now."""
+        ...
+
+    async def rollback(self, node: str, deployment: str, reason: str) -> Deployment:
+        """Ends its trial, or withdraws what was only staged."""
+        ...
+
+    async def revert(self, node: str, deployment: str, window_s: float, reason: str) -> Deployment:
+        """A trial of the revision before; only where the rollout's bundle is still active."""
+        ...
+
+
+class LiveNodes:
+    """Over a fleet's links. `on_progress` hears of uploads."""
+
+    def __init__(
+        self,
+        fleet: Reach,
+        archive: Archive,
+        *,
+        operator: str,
+        scores: bool,
+        on_progress: Callable[[Progress], None] = lambda _: None,
+    ) -> None:
+        self._fleet, self._archive, self._operator = fleet, archive, operator
+        self._scores, self._on_progress = scores, on_progress
+        self._bundle = archive.facts().name
+
+    async def stage(self, node: str, deployment: str, window_s: float) -> Deployment:
+        return await deploy.stage(
+            self._fleet,
+            node,
+            self._archive,
+            window_s=window_s,
+            operator=self._operator,
+            on_progress=self._on_progress,
+            deployment=deployment,
+        )
+
+    async def activate(self, node: str, deployment: str) -> Deployment:
+        return await deploy.start_trial(
+            self._fleet, node, deployment, operator=self._operator, on_progress=self._on_progress
+        )
+
+    async def look(self, node: str, deployment: str) -> Deployment | None:
+        try:
+            return await self._fleet.client(node).deployment(deployment)
+        except AgentError as error:
+            if error.error.code == "DEPLOYMENT.UNKNOWN":
+                return None
+            raise
+
+    async def sample(self, node: str) -> Sample:
+        client = self._fleet.client(node)
+        found = sample_of(await client.status(), self._bundle)
+        if not self._scores or not found.digest:
+            return found
+        page = await client.records(self._bundle, limit=RECORDS, newest_first=True)
+        decisions = [record.decision for record in page.records if record.revision == found.revision]
+        if not decisions:
+            return found
+        share = sum(decision == "alarm" for decision in decisions) / len(decisions)
+        return Sample(**{name: getattr(found, name) for name in found.__struct_fields__} | {"score_share": share})
+
+    async def confirm(self, node: str, deployment: str) -> Deployment:
+        return await deploy.confirm(self._fleet, node, deployment, operator=self._operator)
+
+    async def rollback(self, node: str, deployment: str, reason: str) -> Deployment:
+        return await deploy.rollback(self._fleet, node, deployment, operator=self._operator, reason=reason)
+
+    async def revert(self, node: str, deployment: str, window_s: float, reason: str) -> Deployment:
+        if await self.look(node, deployment) is None:
+            active = next(
+                (r for r in await self._fleet.client(node).revisions() if r.active and self._is_ours(r.bundle)), None
+            )
+            if active is None or active.digest != self._archive.manifest_digest:
+                runs = f"{active.bundle} {active.version}" if active else "nothing of it"
+                raise DeployFailed(node, "revert", f"it runs {runs} now, which this rollout did not bring")
+        return await deploy.revert(
+            self._fleet,
+            node,
+            self._bundle,
+            operator=self._operator,
+            window_s=window_s,
+            reason=reason,
+            deployment=deployment,
+        )
+
+    def _is_ours(self, bundle: str) -> bool:
+        return bundle == self._bundle
+
+
+def sample_of(status: Status, bundle: str) -> Sample:
+    """The bundle's telemetry in a status."""
+    telemetry = status.telemetry
+    found = next((item for item in telemetry.bundles if item.bundle == bundle), None)
+    if found is None:
+        return Sample(digest="", boot_id=telemetry.boot_id, boottime_us=telemetry.boottime_us)
+    return Sample(
+        digest=found.digest,
+        version=found.version,
+        revision=found.revision,
+        boot_id=telemetry.boot_id,
+        boottime_us=telemetry.boottime_us,
+        predictions=found.predictions_total,
+        errors=found.errors_total,
+        rejects=found.rejects_total,
+        restarts=found.restarts_total,
+        rate=found.inferences_per_s,
+        latency_ms_p95=found.latency_ms_p95,
+        quality_good_share=found.quality_good_share,
+    )

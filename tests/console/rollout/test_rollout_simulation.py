@@ -1,0 +1,289 @@
+"""Fifty nodes, faults, a console that is killed, a virtual clock: no node acted on twice, no wave skipped (I13)."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from console.rollout import orders
+from console.rollout.decide import Step, decide
+from console.rollout.executor import Executor
+from console.rollout.plan import Plan
+from console.rollout.planner import plan
+from console.rollout.policy import Policy, parse_policy
+from console.rollout.standing import Standing
+from nodeagent.protocol import DeploymentState, RollbackReason
+from store.rollouts import RolloutRow, Rollouts
+
+# More at night: the environment says how many.
+SEEDS = int(os.environ.get("OUTSTATION_ROLLOUT_SEEDS", "80"))
+LIVES_MAX = 40
+SOAK_S = 30.0
+POLICY = parse_policy(f"""
+[waves]
+canary = 2
+steps = ["30%", "100%"]
+soak = "{SOAK_S:g}s"
+concurrency = 6
+[redundancy]
+label = "pair"
+[trial]
+window = "60s"
+soak = "15s"
+[failures]
+threshold = "20%"
+unreachable = "40s"
+""")
+END = ("done", "partial", "paused", "aborted")
+Choose = Callable[[Standing], Step]
+
+
+class World:
+    """A plant of one seed, and the rollout over it."""
+
+    def __init__(self, lab: Any, rows: Rollouts, seed: int, *, count: int = 50, calm: bool = False) -> None:
+        self.lab, self.rows, self.random = lab, rows, random.Random(seed)
+        self.mild = self.random.random() < 0.25
+        names = [f"press-{number:02}" for number in range(count)]
+        self.nodes = {name: self._node(name, calm) for name in names}
+        facts = [
+            lab.fact(name, site=f"site-{number % 3}", labels=(("pair", f"p{number // 2}"),) if number < 20 else ())
+            for number, name in enumerate(names)
+        ]
+        self.plan: Plan = plan(POLICY, facts, lab.bundle)
+        self.id = orders.keep_plan(rows, self.plan, archive="pump.ostn", operator="ada", wall_s=float(seed))
+        self.loss = 0.0 if calm else self.random.choice((0.0, 0.01, 0.05))
+        self.busy = 0.0 if calm else self.random.choice((0.0, 0.05))
+        self.steps: list[int] = []
+        self.killed = 0
+
+    def _node(self, name: str, calm: bool) -> Any:
+        node, dice = self.lab.SimNode(name), self.random
+        if calm:
+            return node
+        often = (90, 5, 5, 0, 0, 0, 0) if self.mild else (80, 8, 6, 1, 1, 2, 2)
+        match dice.choices(("well", "cut", "reboot", "refuses", "unfit", "fails", "slow"), often)[0]:
+            case "cut":
+                start_s = dice.uniform(0, 200)
+                node.cuts_s = [(start_s, start_s + dice.choice((20.0, 30.0) if self.mild else (20.0, 90.0, 5_000.0)))]
+            case "reboot":
+                node.reboots_s = sorted(dice.uniform(1, 400) for _ in range(dice.randint(1, 4)))
+            case "refuses":
+                node.refuses = True
+            case "unfit":
+                node.unfit = True
+            case "fails":
+                node.fails_after_s = dice.uniform(1, 30)
+            case "slow":
+                node.slow = 50.0
+        return node
+
+    async def live(self, dies_at: int, choose: Choose = decide) -> str:
+        """One life of the console; how the rollout stands when it ends."""
+        console = self.lab.Console(dies_at)
+        plant = self.lab.Plant(self.nodes, self.random, console, loss=self.loss, busy=self.busy)
+        loop = asyncio.get_running_loop()
+        executor = Executor(
+            self.id,
+            book=self.lab.Book(self.rows, console),
+            nodes=plant,
+            operator="ada",
+            wall_s=lambda: 1e9 + loop.time(),
+            choose=choose,
+        )
+        try:
+            await executor.run()
+        except* self.lab.Killed:
+            self.killed += 1
+        self.steps.append(console.steps)
+        assert console.dead or self.row().state in END
+        while plant.tasks:  # What was sent arrives, whoever is dead.
+            await asyncio.wait(plant.tasks)
+        return self.row().state
+
+    def row(self) -> RolloutRow:
+        row = self.rows.rollout(self.id)
+        assert row is not None
+        return row
+
+    def check(self, *, retried: int = 0) -> None:
+        """What must hold whatever happened."""
+        for node in self.nodes.values():
+            node.judge(math.inf)
+        self._check_acted_once(retried)
+        self._check_waves()
+        self._check_rows_are_true()
+
+    def _check_acted_once(self, retried: int) -> None:
+        for node in self.nodes.values():
+            flips = [id_ for _, id_ in node.flips if node.deployments[id_].kind == "bundle"]
+            assert len(flips) == len(set(flips))
+            again = [node.deployments[id_] for id_ in flips[:-1]]
+            assert all(found.reason in (RollbackReason.INTERRUPTED, RollbackReason.UNCONFIRMED) for found in again) or (
+                retried
+            ), f"{node.name} was switched again after {[found.reason for found in again]}"
+            assert len(flips) <= POLICY.failures.retries + 1 + retried
+
+    def _check_waves(self) -> None:
+        first = [
+            min((at for name in wave.nodes for at, id_ in self.nodes[name].flips), default=math.inf)
+            for wave in self.plan.waves
+        ]
+        for number, wave in enumerate(self.plan.waves):
+            groups = Counter(self.plan.node(name).group for name in wave.nodes)
+            assert all(count == 1 for group, count in groups.items() if group)
+            for later in first[number + 1 :]:
+                if later < math.inf:
+                    self._check_wave_was_over(wave.nodes, wave.failures_max, later, first[number + 1])
+
+    def _check_wave_was_over(self, names: tuple[str, ...], failures_max: int, at: float, next_at: float) -> None:
+        failed, committed = 0, 0
+        for name in names:
+            for flip_s, id_ in self.nodes[name].flips:
+                found = self.nodes[name].deployments[id_]
+                if flip_s >= next_at or found.kind != "bundle":
+                    continue  # An owed node that came late.
+                assert found.ended_s <= at, f"{name} was in its trial when a later wave began"
+                committed += found.state is DeploymentState.COMMITTED
+                failed += found.reason is RollbackReason.FAILED
+                if found.state is DeploymentState.COMMITTED:
+                    assert at - found.ended_s >= SOAK_S, f"{name} had soaked {at - found.ended_s:.1f} s"
+        assert failed < failures_max
+        assert committed > 0
+
+    def _check_rows_are_true(self) -> None:
+        """ok means: runs the new one, for good. Anything else but unknown means: it does not."""
+        row, targets = self.row(), self.rows.targets(self.id)
+        for target in targets:
+            active = self.nodes[target.node].active
+            if target.state == "ok":
+                assert active == (self.lab.new if target.goal == "new" else self.lab.old), target
+            elif target.state in ("failed", "interrupted", "unconfirmed", "skipped", "waiting", "staged"):
+                assert active == (self.lab.old if target.goal == "new" else self.lab.new), target
+        assert (row.state == "done") == (
+            row.state in END and all(t.state == "ok" for t in targets) and not row.want
+        ) or (row.state == "aborted")
+
+
+async def play(world: World, choose: Choose = decide) -> str:
+    """Lives of the console until the rollout is at an end, or stands and waits for a person."""
+    dice, state = world.random, ""
+    orders.start(world.rows, world.id, wall_s=0.0)
+    for _ in range(LIVES_MAX):
+        state = await world.live(dice.randint(1, 900) if dice.random() < 0.8 else -1, choose)
+        if state in END:
+            return state
+        await asyncio.sleep(dice.choice((0.0, 5.0, 100.0)))
+    return state
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_whatever_fails_and_whenever_the_console_dies_every_rollout_ends_as_the_nodes_say(
+    part: int, lab: Any, rows: Rollouts
+) -> None:
+    ends: Counter[str] = Counter()
+    killed = 0
+    for seed in range(part, SEEDS, 4):
+        world = World(lab, rows, seed)
+
+        async def main(world: World = world) -> str:
+            return await play(world)
+
+        state = lab.run_virtual(main)
+        assert state in END, f"seed {seed}: {state}"
+        try:
+            world.check()
+        except AssertionError as error:
+            raise AssertionError(f"seed {seed}") from error
+        ends[state] += 1
+        ends.update({f"node {target.state}" for target in rows.targets(world.id)})
+        killed += world.killed
+    print(part, dict(ends), "killed", killed)
+    missing = {"done", "partial", "paused", "node ok", "node failed", "node skipped"} - ends.keys()
+    assert not missing
+    assert killed > SEEDS / 8
+
+
+def run_small(lab: Any, rows: Rollouts, seed: int, dies_at: int, choose: Choose = decide) -> World:
+    """A calm plant of eight nodes; the console dies once, then another goes on."""
+    world = World(lab, rows, seed, count=8, calm=True)
+
+    async def main() -> None:
+        orders.start(rows, world.id, wall_s=0.0)
+        await world.live(dies_at, choose)
+        await asyncio.sleep(5.0)
+        await world.live(-1, choose)
+
+    lab.run_virtual(main)
+    return world
+
+
+def test_a_console_killed_at_every_single_step_loses_nothing(lab: Any, rows: Rollouts) -> None:
+    whole = run_small(lab, rows, 0, -1)
+    assert whole.row().state == "done"
+    steps = whole.steps[0]
+    assert steps > 100
+    for number in range(1, steps + 1):
+        world = run_small(lab, rows, number, number)
+        assert world.row().state == "done", number
+        assert world.killed == (number <= world.steps[0]), number
+        world.check()
+        assert all(len(node.flips) == 1 for node in world.nodes.values()), number
+
+
+def infer_instead_of_asking(now: Standing) -> Step:
+    """A bug planted: what was asked before the kill is taken for not done, and a new deployment is begun."""
+    lost = [t for t in now.targets if t.asked == "activate" and not now.contact(t.node).busy]
+    if lost:
+        return Step(
+            targets=tuple(
+                replace(t, asked="", state="waiting", attempt=t.attempt + 1, deployment=f"{t.deployment}x")
+                for t in lost
+            )
+        )
+    return decide(now)
+
+
+def skip_the_soak(now: Standing) -> Step:
+    """A bug planted: a wave passes as soon as its nodes are committed."""
+    hasty = Policy(waves=replace_struct(now.plan.policy.waves, soak_s=0.0))
+    policy = replace_struct(now.plan.policy, waves=hasty.waves)
+    return decide(replace(now, plan=replace_struct(now.plan, policy=policy)))
+
+
+def take_silence_for_success(now: Standing) -> Step:
+    """A bug planted: a node that does not answer counts as done (I19)."""
+    silent = [t for t in now.targets if t.state in ("trial", "staged") and now.contact(t.node).silent_s > 5]
+    return Step(targets=tuple(replace(t, state="ok", asked="") for t in silent)) if silent else decide(now)
+
+
+def replace_struct(value: Any, **named: Any) -> Any:
+    from msgspec.structs import replace as replaced
+
+    return replaced(value, **named)
+
+
+@pytest.mark.parametrize("bug", [infer_instead_of_asking, skip_the_soak, take_silence_for_success])
+def test_the_simulation_finds_a_planted_bug(bug: Choose, lab: Any, rows: Rollouts) -> None:
+    found = False
+    for seed in range(60):
+        world = World(lab, rows, seed, count=20)
+
+        async def main(world: World = world) -> str:
+            return await play(world, bug)
+
+        lab.run_virtual(main)
+        try:
+            world.check()
+        except AssertionError:
+            found = True
+            break
+    assert found
