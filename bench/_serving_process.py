@@ -16,10 +16,10 @@ def _listen(path: str) -> socket.socket:
 
 
 async def _worker(path: str, models: list[str]) -> None:
-    from nodeagent.batch_probe import probe
-    from nodeagent.inference import Model
-    from nodeagent.server import HttpServer
-    from nodeagent.v2 import V2, Served
+    from nodeagent.http.server import HttpServer
+    from nodeagent.model.batch_probe import probe
+    from nodeagent.model.inference import Model
+    from nodeagent.serving.v2 import V2, Served
 
     v2 = V2()
     for name in models:
@@ -30,8 +30,8 @@ async def _worker(path: str, models: list[str]) -> None:
 
 
 async def _node(path: str, worker: str) -> None:
-    from nodeagent.forward import Forwarder
-    from nodeagent.server import HttpServer
+    from nodeagent.http.server import HttpServer
+    from nodeagent.serving.forward import Forwarder
 
     forwarder = Forwarder(lambda model: worker, lambda: [("tiny", "1", "serving", ""), ("wide", "1", "serving", "")])
     server = HttpServer(forwarder.handle, fast=forwarder.fast, report=_report)

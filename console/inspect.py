@@ -16,7 +16,7 @@ READ_S = 180.0
 
 def facts_from_model(model: bytes) -> ModelFacts:
     """The facts that a bundle carries. Blocks: for a thread. Raises BuildRefused with the reader's reason."""
-    command = [sys.executable, "-m", "nodeagent.model_facts"]
+    command = [sys.executable, "-m", "nodeagent.model.model_facts"]
     try:
         done = subprocess.run(command, input=model, capture_output=True, timeout=READ_S, check=False)
     except subprocess.TimeoutExpired as error:

@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _init(options: argparse.Namespace) -> int:
-    from nodeagent.identity import InitError, default_name, init
+    from nodeagent.state.identity import InitError, default_name, init
 
     name = options.name or default_name()
     try:
@@ -79,8 +79,8 @@ def _init(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from nodeagent.launcher import main as launch
-    from nodeagent.listeners import ListenError
+    from nodeagent.processes.launcher import main as launch
+    from nodeagent.processes.listeners import ListenError
     from nodeagent.settings import SettingsError
 
     if not (options.state / "node.db").exists():
@@ -121,7 +121,7 @@ def _inspect_model(options: argparse.Namespace) -> int:
 
 
 def _version(_: argparse.Namespace) -> int:
-    from nodeagent import installed
+    from nodeagent.state import installed
 
     print(installed.version("outstation") or "unknown")
     return 0

@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 
 from nodeagent import protocol
-from nodeagent.database import Condition, NotWritable
-from nodeagent.http_message import HttpError, Peer, Request, Response, json_response
-from nodeagent.runtime import Refused
+from nodeagent.http.message import HttpError, Peer, Request, Response, json_response
+from nodeagent.runtime.runtime import Refused
+from nodeagent.state.database import Condition, NotWritable
 from store.errors import Busy
 from store.node import lease as leases
 

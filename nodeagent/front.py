@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 from nodeagent.api import Api
-from nodeagent.forward import Forwarder
 from nodeagent.handlers.metrics import PATH as METRICS
 from nodeagent.handlers.metrics import MetricsHandlers
-from nodeagent.http_message import HttpError, Request, Response
+from nodeagent.http.message import HttpError, Request, Response
 from nodeagent.protocol import API
+from nodeagent.serving.forward import Forwarder
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from nodeagent import onnx_walk, wire
+from nodeagent.model import onnx_walk, wire
 from nodeagent.protocol import API, Check, ErrorBody, Hold, HoldRequest, Status
 from nodeagent.settings import SettingsError, load
 

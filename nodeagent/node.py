@@ -8,32 +8,33 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-from nodeagent import groundwork, recovery
-from nodeagent.activations import Activations, Place
-from nodeagent.alert_board import AlertBoard
-from nodeagent.alerts import Condition as AlertCondition
-from nodeagent.alerts import rolled_back
-from nodeagent.binder import Binder
-from nodeagent.binding_store import BindingStore
-from nodeagent.bindings import BindingError
 from nodeagent.clock import Clock
-from nodeagent.database import Condition, NotWritable
-from nodeagent.deployer import Deployer
-from nodeagent.health import HostMonitor
-from nodeagent.housekeeping import Housekeeping
-from nodeagent.launcher_client import LauncherClient
+from nodeagent.deployment import recovery
+from nodeagent.deployment.activations import Activations, Place
+from nodeagent.deployment.binder import Binder
+from nodeagent.deployment.binding_store import BindingStore
+from nodeagent.deployment.bindings import BindingError
+from nodeagent.deployment.deployer import Deployer
+from nodeagent.deployment.rows import Rows
+from nodeagent.deployment.staging import Staging
+from nodeagent.deployment.switcher import UNUSABLE, Switcher
+from nodeagent.deployment.verifier import Verifier
+from nodeagent.health.alert_board import AlertBoard
+from nodeagent.health.alerts import Condition as AlertCondition
+from nodeagent.health.alerts import rolled_back
+from nodeagent.health.host import HostMonitor
+from nodeagent.health.telemeter import Telemeter
+from nodeagent.health.trend import Trends
 from nodeagent.parts import AGENT, Parts
+from nodeagent.processes.launcher_client import LauncherClient
 from nodeagent.protocol import DeploymentState, Telemetry
-from nodeagent.rows import Rows
-from nodeagent.runtime import Refused, Runtimes
+from nodeagent.runtime.runtime import Refused, Runtimes
 from nodeagent.served import Served
 from nodeagent.settings import Settings
-from nodeagent.staging import Staging
-from nodeagent.standing import Standing
-from nodeagent.switcher import UNUSABLE, Switcher
-from nodeagent.telemeter import Telemeter
-from nodeagent.trend import Trends
-from nodeagent.verifier import Verifier
+from nodeagent.state import groundwork
+from nodeagent.state.database import Condition, NotWritable
+from nodeagent.state.housekeeping import Housekeeping
+from nodeagent.state.standing import Standing
 from store.blobs import Blobs
 from store.errors import StoreError
 from store.node.deployments import Deployment

@@ -6,17 +6,17 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-from nodeagent.activations import Activations
-from nodeagent.binding_store import BindingStore
 from nodeagent.clock import Clock
-from nodeagent.database import NodeDatabase
-from nodeagent.logs import Level
-from nodeagent.rows import Rows
-from nodeagent.runtime import Runtimes
+from nodeagent.deployment.activations import Activations
+from nodeagent.deployment.binding_store import BindingStore
+from nodeagent.deployment.rows import Rows
+from nodeagent.deployment.staging import Staging
+from nodeagent.deployment.switcher import Switcher
+from nodeagent.runtime.runtime import Runtimes
 from nodeagent.settings import Settings
-from nodeagent.staging import Staging
-from nodeagent.standing import Standing
-from nodeagent.switcher import Switcher
+from nodeagent.state.database import NodeDatabase
+from nodeagent.state.logs import Level
+from nodeagent.state.standing import Standing
 from store.node.deployments import Kind
 from store.node.revisions import Revision
 

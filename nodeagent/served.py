@@ -6,9 +6,8 @@ import socket
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from nodeagent import installed, reachability
 from nodeagent.api import Api, Endpoints, Gate
-from nodeagent.forward import Forwarder
+from nodeagent.deployment import reachability
 from nodeagent.front import Front
 from nodeagent.handlers.alerts import AlertHandlers
 from nodeagent.handlers.bindings import BindingHandlers
@@ -25,8 +24,10 @@ from nodeagent.handlers.records import RecordHandlers
 from nodeagent.handlers.service import ServiceHandlers
 from nodeagent.handlers.status import StatusHandlers
 from nodeagent.handlers.tap import TapHandlers
-from nodeagent.server import HttpServer
-from nodeagent.state_folder import count_signers
+from nodeagent.http.server import HttpServer
+from nodeagent.serving.forward import Forwarder
+from nodeagent.state import installed
+from nodeagent.state.state_folder import count_signers
 
 if TYPE_CHECKING:
     from nodeagent.node import Node

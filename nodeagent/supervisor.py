@@ -14,12 +14,12 @@ import sys
 import traceback
 from pathlib import Path
 
-from nodeagent import groundwork
 from nodeagent.clock import SystemClock
-from nodeagent.groundwork import NotANode
-from nodeagent.launcher_client import LauncherClient, LauncherError
 from nodeagent.node import Node
+from nodeagent.processes.launcher_client import LauncherClient, LauncherError
 from nodeagent.settings import SettingsError, load
+from nodeagent.state import groundwork
+from nodeagent.state.groundwork import NotANode
 
 
 async def run(state: Path, fd: int) -> int:

@@ -59,7 +59,7 @@ def test_the_supervisor_loads_no_model_runtime_and_no_schema_tool() -> None:
     assert not loaded & {"onnxruntime", "numpy", "sqlite_utils", "onnx"}
 
 
-@pytest.mark.parametrize("module", ["nodeagent.launcher", "nodeagent.bridge"])
+@pytest.mark.parametrize("module", ["nodeagent.processes.launcher", "nodeagent.bridge"])
 def test_the_launcher_and_the_bridge_load_the_standard_library_only(module: str) -> None:
     foreign = {name.partition(".")[0] for name in _modules_after([module])} - set(sys.stdlib_module_names)
     assert {name for name in foreign if not name.startswith(("_", "nodeagent", "editables"))} <= {"sitecustomize"}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from nodeagent.alert_board import AlertBoard
 from nodeagent.api import Call, Endpoints
-from nodeagent.http_message import HttpError
+from nodeagent.health.alert_board import AlertBoard
+from nodeagent.http.message import HttpError
 from nodeagent.protocol import PAGE_ROWS_MAX, Alert
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
-from nodeagent import bindings
 from nodeagent.api import Call, Endpoints
-from nodeagent.binder import Binder
-from nodeagent.binding_store import BindingStore
+from nodeagent.deployment import bindings
+from nodeagent.deployment.binder import Binder
+from nodeagent.deployment.binding_store import BindingStore
 from nodeagent.protocol import BindAnswer, Bindings
-from nodeagent.standing import Standing
+from nodeagent.state.standing import Standing
 
 
 @dataclasses.dataclass(frozen=True)

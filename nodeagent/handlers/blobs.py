@@ -6,9 +6,9 @@ import asyncio
 import dataclasses
 from collections.abc import AsyncIterator
 
-from nodeagent import admission
 from nodeagent.api import Call, Endpoints
-from nodeagent.http_message import HttpError
+from nodeagent.deployment import admission
+from nodeagent.http.message import HttpError
 from nodeagent.parts import Parts
 from nodeagent.protocol import BlobState
 from store.blobs import BlobMismatch, BlobOffset, Blobs, is_digest

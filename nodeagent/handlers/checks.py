@@ -9,12 +9,12 @@ from collections.abc import Awaitable, Callable
 from typing import Literal
 
 from nodeagent.api import Call, Endpoints
-from nodeagent.database import Condition
-from nodeagent.health import disk
-from nodeagent.logs import Log
+from nodeagent.health.host import disk
 from nodeagent.parts import Parts
 from nodeagent.protocol import Check, WorkerState
-from nodeagent.state_folder import read_id
+from nodeagent.state.database import Condition
+from nodeagent.state.logs import Log
+from nodeagent.state.state_folder import read_id
 from store import ledger
 from store.node import revisions
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 from nodeagent.api import Call, Endpoints
-from nodeagent.deployer import Deployer
-from nodeagent.http_message import HttpError
+from nodeagent.deployment.deployer import Deployer
+from nodeagent.deployment.transitions import Fence
+from nodeagent.http.message import HttpError
 from nodeagent.parts import Known, Parts
 from nodeagent.protocol import PAGE_ROWS_MAX, Deployment, DeploymentsPage, RevertRequest, Revision
-from nodeagent.transitions import Fence
 from store.node import deployments as rows
 from store.node import revisions
 

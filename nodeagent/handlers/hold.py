@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 
 from nodeagent.api import Call, Endpoints
 from nodeagent.protocol import Hold, Status
-from nodeagent.runtime import Runtimes
-from nodeagent.standing import Standing
+from nodeagent.runtime.runtime import Runtimes
+from nodeagent.state.standing import Standing
 
 REASON_CHARS_MAX = 512
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 from nodeagent.api import Call, Endpoints
-from nodeagent.http_message import HttpError
+from nodeagent.http.message import HttpError
 from nodeagent.protocol import Lease, LeaseRequest
-from nodeagent.standing import Standing
+from nodeagent.state.standing import Standing
 
 HOLDER_CHARS_MAX = 128
 

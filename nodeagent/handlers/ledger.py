@@ -6,8 +6,8 @@ import dataclasses
 import sqlite3
 
 from nodeagent.api import Call, Endpoints
-from nodeagent.database import NodeDatabase
 from nodeagent.protocol import PAGE_ROWS_MAX, LedgerEntry, LedgerPage
+from nodeagent.state.database import NodeDatabase
 from store import ledger
 
 

@@ -7,9 +7,9 @@ import dataclasses
 from collections.abc import Callable
 
 from nodeagent.api import Call, Endpoints, Stream
-from nodeagent.http_message import HttpError
-from nodeagent.logs import LEVELS, Log, at_least
+from nodeagent.http.message import HttpError
 from nodeagent.protocol import PAGE_ROWS_MAX, LogLine, LogsPage
+from nodeagent.state.logs import LEVELS, Log, at_least
 
 CURSOR_MAX = (1 << 63) - 1
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 
-from nodeagent.http_message import HttpError, Request, Response
+from nodeagent.http.message import HttpError, Request, Response
 from nodeagent.protocol import BundleTelemetry, Telemetry, WorkerState
 
 CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"

@@ -10,15 +10,15 @@ from collections.abc import Callable
 
 import psutil
 
-from nodeagent import installed
 from nodeagent.api import Call, Endpoints
-from nodeagent.binder import Binder
-from nodeagent.database import Condition
-from nodeagent.health import disk
-from nodeagent.http_message import HttpError
+from nodeagent.deployment.binder import Binder
+from nodeagent.deployment.passport import NodeFacts, judge
+from nodeagent.health.host import disk
+from nodeagent.http.message import HttpError
 from nodeagent.parts import Parts
-from nodeagent.passport import NodeFacts, judge
 from nodeagent.protocol import Passport, PassportRequest
+from nodeagent.state import installed
+from nodeagent.state.database import Condition
 from store.blobs import Blobs
 
 # Distribution that brings onnxruntime -> what its builds can run on.

@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 from nodeagent.api import Call, Endpoints
-from nodeagent.database import NodeDatabase
-from nodeagent.http_message import HttpError
+from nodeagent.http.message import HttpError
 from nodeagent.protocol import NAME_PATTERN, PAGE_ROWS_MAX, Gap, LabelRequest, Record, RecordsPage
-from nodeagent.standing import Standing
+from nodeagent.state.database import NodeDatabase
+from nodeagent.state.standing import Standing
 from store import records
 from store.errors import StoreError
 from store.node import labels

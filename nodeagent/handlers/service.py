@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 
 from nodeagent.api import Call, Endpoints
 from nodeagent.clock import Clock
-from nodeagent.http_message import HttpError
+from nodeagent.http.message import HttpError
 from nodeagent.protocol import OutOfServiceRequest, Status
-from nodeagent.standing import Standing
+from nodeagent.state.standing import Standing
 
 HOURS_MAX = 24.0 * 366
 REASON_CHARS_MAX = 512

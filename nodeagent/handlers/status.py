@@ -6,12 +6,12 @@ import dataclasses
 from collections.abc import Callable
 
 from nodeagent.api import Call, Endpoints, Stream
-from nodeagent.database import NodeDatabase
-from nodeagent.http_message import HttpError
+from nodeagent.health.telemeter import PERIOD_S, PERIOD_S_MAX, Telemeter
+from nodeagent.health.trend import STEP_S, Trends
+from nodeagent.http.message import HttpError
 from nodeagent.protocol import PROTOCOL_MAJOR, PROTOCOL_MINOR, Status, Trend, TrendPoint
 from nodeagent.settings import Settings
-from nodeagent.telemeter import PERIOD_S, PERIOD_S_MAX, Telemeter
-from nodeagent.trend import STEP_S, Trends
+from nodeagent.state.database import NodeDatabase
 from store.node import trend as rows
 
 MINUTE_S = 60

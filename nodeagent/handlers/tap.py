@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import AsyncGenerator
 
 from nodeagent.api import Call, Endpoints, Stream
-from nodeagent.http_message import HttpError
+from nodeagent.http.message import HttpError
 from nodeagent.protocol import Tap
-from nodeagent.runtime import Runtimes
+from nodeagent.runtime.runtime import Runtimes
 
 
 @dataclasses.dataclass(frozen=True)

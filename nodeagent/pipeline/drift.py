@@ -118,18 +118,28 @@ class Drift:
 
     @property
     def verdict(self) -> str:
-        """`no baseline`, `idle`, `filling N of M`, `ok`, or `drift:` with what and by how much."""
+        """`no baseline`, `idle`, `watching` with what is missing to know, `ok`, or `drift:` with what and how much.
+
+        `ok` is said of a full window that was under every threshold, and of nothing else.
+        """
         if self._baseline is None:
             return NO_BASELINE
-        culprits = [self._texts[name] for name, runs in self._runs.items() if runs >= RUNS_TO_DRIFT]
+        culprits = [name for name, runs in self._runs.items() if runs >= RUNS_TO_DRIFT]
         if culprits:
-            more = len(culprits) - _CULPRITS_SHOWN
-            return f"drift: {', '.join(culprits[:_CULPRITS_SHOWN])}{f' and {more} more' if more > 0 else ''}"
+            return f"drift: {self._shown(culprits)}"
         if self._idle:
             return "idle"
         if not self._windows_total:
-            return f"filling {self._seen} of {self._length}"
+            return f"watching {100 * self._seen // self._length} %"
+        suspects = [name for name, runs in self._runs.items() if runs]
+        if suspects:
+            runs = max(self._runs.values())
+            return f"watching, {runs} of {RUNS_TO_DRIFT} windows: {self._shown(suspects)}"
         return "ok"
+
+    def _shown(self, names: Sequence[str]) -> str:
+        more = len(names) - _CULPRITS_SHOWN
+        return ", ".join(self._texts[name] for name in names[:_CULPRITS_SHOWN]) + (f" and {more} more" * (more > 0))
 
     def restart(self) -> None:
         """Forgets everything seen: a sensor was replaced or recalibrated."""

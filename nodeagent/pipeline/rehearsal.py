@@ -174,8 +174,8 @@ class Rehearsal:
 
 
 def _loaded(path: Path) -> tuple[Any, list[Any], list[str]]:
-    from nodeagent.inference import Model, ModelRefused, RunFailed
-    from nodeagent.loading import model_inputs
+    from nodeagent.model.inference import Model, ModelRefused, RunFailed
+    from nodeagent.worker.loading import model_inputs
 
     try:
         model = Model.load(path, name=path.stem)

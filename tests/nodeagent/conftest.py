@@ -16,10 +16,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from nodeagent.batch_probe import probe
-from nodeagent.inference import Model, RunPolicy
-from nodeagent.server import HttpServer
-from nodeagent.v2 import V2, Prediction, Served
+from nodeagent.http.server import HttpServer
+from nodeagent.model.batch_probe import probe
+from nodeagent.model.inference import Model, RunPolicy
+from nodeagent.serving.v2 import V2, Prediction, Served
 
 KINDS = {
     "BOOL": TensorProto.BOOL,

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from nodeagent import alerts
-from nodeagent.alerts import Recent
+from nodeagent.health import alerts
+from nodeagent.health.alerts import Recent
 from nodeagent.protocol import (
     Alert,
     AlertState,

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nodeagent.batch_probe import Profile, probe
-from nodeagent.batcher import Batcher, Done, QueueFull
-from nodeagent.inference import DeadlineExceeded, Model, RunPolicy
-from nodeagent.oip import Codec
-from nodeagent.oip_call import Call
+from nodeagent.model.batch_probe import Profile, probe
+from nodeagent.model.batcher import Batcher, Done, QueueFull
+from nodeagent.model.inference import DeadlineExceeded, Model, RunPolicy
+from nodeagent.serving.oip import Codec
+from nodeagent.serving.oip_call import Call
 
 
 def call(codec: Codec, rows: int, *, seed: int = 0, **parameters: Any) -> Call:

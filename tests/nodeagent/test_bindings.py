@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodeagent import bindings
+from nodeagent.deployment import bindings
 
 OLD: dict[str, Any] = {
     "plc": "tcp://10.0.0.5:502",

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodeagent import deployment
-from nodeagent.deployment import FINAL, TABLE, Action, Event, GuardFacts, GuardLimits, TrialFacts
+from nodeagent.deployment import deployment
+from nodeagent.deployment.deployment import FINAL, TABLE, Action, Event, GuardFacts, GuardLimits, TrialFacts
 from nodeagent.protocol import ERRORS, DeploymentState, RollbackReason
 
 LIMITS = GuardLimits(

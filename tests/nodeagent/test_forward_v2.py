@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from nodeagent.forward import Forwarder
-from nodeagent.server import HttpServer, Request, Response
+from nodeagent.http.server import HttpServer, Request, Response
+from nodeagent.serving.forward import Forwarder
 
 MODELS = [("m", "3", "serving", ""), ("gone", "1", "backoff", "it crashed twice")]
 
@@ -244,8 +244,9 @@ def test_a_worker_that_dies_or_babbles_is_503_and_the_request_is_not_sent_twice(
 
 
 def test_the_supervisors_side_loads_neither_numpy_nor_onnxruntime() -> None:
-    code = "import sys, nodeagent.server, nodeagent.forward, nodeagent.onnx_walk; print(sorted(sys.modules))"
+    modules = "nodeagent.http.server, nodeagent.serving.forward, nodeagent.model.onnx_walk"
+    code = f"import sys, {modules}; print(sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert "nodeagent.forward" in loaded
+    assert "nodeagent.serving.forward" in loaded
     for name in ("numpy", "onnxruntime", "sqlite_utils", "'httpx'"):
         assert name not in loaded

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nodeagent import health
-from nodeagent.health import HostMonitor
+from nodeagent.health import host as health
+from nodeagent.health.host import HostMonitor
 
 
 def test_a_reading_holds_what_the_host_tells(tmp_path: Path) -> None:

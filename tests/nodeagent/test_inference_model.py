@@ -10,10 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nodeagent.batch_probe import probe
-from nodeagent.inference import DeadlineExceeded, Model, ModelRefused, RunFailed, RunPolicy, runtime_version, zeros
-from nodeagent.onnx_walk import WalkLimits
-from nodeagent.watchdog import Lane, Watchdog
+from nodeagent.model.batch_probe import probe
+from nodeagent.model.inference import (
+    DeadlineExceeded,
+    Model,
+    ModelRefused,
+    RunFailed,
+    RunPolicy,
+    runtime_version,
+    zeros,
+)
+from nodeagent.model.onnx_walk import WalkLimits
+from nodeagent.model.watchdog import Lane, Watchdog
 
 
 @pytest.fixture

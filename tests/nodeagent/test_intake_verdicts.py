@@ -16,9 +16,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from onnx import TensorProto, helper
 
-from nodeagent import intake, onnx_walk
-from nodeagent.http_message import HttpError
-from nodeagent.verifier import Job, Verdict, Verifier
+from nodeagent.deployment import intake
+from nodeagent.deployment.verifier import Job, Verdict, Verifier
+from nodeagent.http.message import HttpError
+from nodeagent.model import onnx_walk
 from store import archive, builder, signing
 from store.blobs import Blobs
 from store.bundle import ModelFacts, TensorSpec
@@ -214,7 +215,7 @@ def test_a_refusal_of_the_process_is_raised_with_its_code(desk: Desk) -> None:
 
 def test_the_process_can_write_nothing_and_has_a_ceiling(desk: Desk) -> None:
     code = (
-        "import resource; from nodeagent import intake; intake.limit()\n"
+        "import resource; from nodeagent.deployment import intake; intake.limit()\n"
         "print(resource.getrlimit(resource.RLIMIT_AS)[0] == intake.MEMORY_BYTES_MAX,"
         " resource.getrlimit(resource.RLIMIT_FSIZE), resource.getrlimit(resource.RLIMIT_CORE))"
     )
@@ -224,7 +225,7 @@ def test_the_process_can_write_nothing_and_has_a_ceiling(desk: Desk) -> None:
 
 def test_a_job_that_is_none_ends_the_process_and_not_the_caller() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "nodeagent.intake"], input=b"{}", capture_output=True, timeout=60, check=False
+        [sys.executable, "-m", "nodeagent.deployment.intake"], input=b"{}", capture_output=True, timeout=60, check=False
     )
     assert done.returncode != 0
     with pytest.raises(msgspec.DecodeError):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from nodeagent import logs
-from nodeagent.logs import Log
+from nodeagent.state import logs
+from nodeagent.state.logs import Log
 
 
 class Clock:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nodeagent import installed, state_folder
+from nodeagent.state import installed, state_folder
 from store import db
 from store.node import identity as rows
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodeagent.http_message import HttpError
-from nodeagent.oip import Codec
-from nodeagent.oip_call import Call
-from nodeagent.tensors import TensorSpec
+from nodeagent.http.message import HttpError
+from nodeagent.model.tensors import TensorSpec
+from nodeagent.serving.oip import Codec
+from nodeagent.serving.oip_call import Call
 
 INPUTS = [TensorSpec("a", "FP32", (-1, 3)), TensorSpec("b", "INT8", None), TensorSpec("s", "BYTES", (-1,))]
 CODEC = Codec("m", "1", INPUTS, [TensorSpec("y", "FP32", (-1, 3))])

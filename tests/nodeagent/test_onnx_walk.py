@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from nodeagent.onnx_walk import ModelFacts, WalkLimits, walk, walk_bytes
-from nodeagent.wire import Refused, integers, text, varint
+from nodeagent.model.onnx_walk import ModelFacts, WalkLimits, walk, walk_bytes
+from nodeagent.model.wire import Refused, integers, text, varint
 
 
 def value(name: str, shape: Any = (1,), kind: int = TensorProto.FLOAT) -> onnx.ValueInfoProto:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nodeagent.passport import NodeFacts, judge
+from nodeagent.deployment.passport import NodeFacts, judge
 
 FACTS: dict[str, Any] = {
     "name": "press",

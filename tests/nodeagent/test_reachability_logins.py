@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from nodeagent import reachability
+from nodeagent.deployment import reachability
 
 
 def process(proc: Path, pid: int, name: str, parent: int, started_ticks: int) -> None:

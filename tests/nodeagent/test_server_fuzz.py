@@ -11,7 +11,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nodeagent.server import HttpServer, Limits, Request, Response
+from nodeagent.http.server import HttpServer, Limits, Request, Response
 
 _PIECES = [
     b"GET / HTTP/1.1\r\nHost: n\r\n\r\n",

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from nodeagent.http_body import ChunkedBody, FixedBody
-from nodeagent.server import HttpServer, Request, Response
+from nodeagent.http.body import ChunkedBody, FixedBody
+from nodeagent.http.server import HttpServer, Request, Response
 
 
 def echo(name: str) -> object:

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from nodeagent import protocol
-from nodeagent.http_body import BodyReader
-from nodeagent.server import HttpError, HttpServer, Limits, Request, Response
+from nodeagent.http.body import BodyReader
+from nodeagent.http.server import HttpError, HttpServer, Limits, Request, Response
 
 Body = Callable[[HttpServer, Path], Awaitable[None]]
 

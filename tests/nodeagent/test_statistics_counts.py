@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodeagent.statistics import Latencies, Statistics, _bin_end_us, _bin_of
+from nodeagent.serving.statistics import Latencies, Statistics, _bin_end_us, _bin_of
 
 
 @given(value_us=st.integers(0, 1 << 40))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from nodeagent.deployment import TrialFacts
+from nodeagent.deployment.deployment import TrialFacts
+from nodeagent.deployment.trial_watch import TrialWatch
 from nodeagent.protocol import BundleTelemetry, HostHealth, WorkerState
 from nodeagent.settings import Settings
-from nodeagent.trial_watch import TrialWatch
 
 HOST = HostHealth(disk_bytes_free=1 << 40)
 SETTINGS = Settings()

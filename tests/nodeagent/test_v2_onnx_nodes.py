@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nodeagent.batch_probe import Profile
-from nodeagent.inference import Model, ModelRefused, RunFailed
-from nodeagent.server import HttpServer
-from nodeagent.tensors import Array, to_binary
-from nodeagent.v2 import V2, Served
+from nodeagent.http.server import HttpServer
+from nodeagent.model.batch_probe import Profile
+from nodeagent.model.inference import Model, ModelRefused, RunFailed
+from nodeagent.model.tensors import Array, to_binary
+from nodeagent.serving.v2 import V2, Served
 
 EVERY = 6  # one case of so many, spread over the operators
 PASSED_MIN = 240

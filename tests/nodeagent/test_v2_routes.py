@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nodeagent.inference import Model, RunPolicy
+from nodeagent.model.inference import Model, RunPolicy
 
 DTYPES = {
     "UINT8": "u1",

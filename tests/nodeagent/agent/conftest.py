@@ -26,8 +26,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from onnx import TensorProto, helper, numpy_helper
 
-from nodeagent import onnx_walk
-from nodeagent.bindings import to_toml
+from nodeagent.deployment.bindings import to_toml
+from nodeagent.model import onnx_walk
 from store import archive, builder, signing
 from store.bundle import ModelFacts, TensorSpec
 

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from nodeagent.launcher import Launcher, supervisor_command, worker_command
+from nodeagent.processes.launcher import Launcher, supervisor_command, worker_command
 from nodeagent.settings import load
 
 HERE = Path(__file__).parent

@@ -10,10 +10,10 @@ from pathlib import Path
 import msgspec
 
 from nodeagent.clock import SystemClock
-from nodeagent.forward import Forwarder
-from nodeagent.launcher_client import LauncherClient
-from nodeagent.runtime import Refused, Runtimes
-from nodeagent.server import HttpServer
+from nodeagent.http.server import HttpServer
+from nodeagent.processes.launcher_client import LauncherClient
+from nodeagent.runtime.runtime import Refused, Runtimes
+from nodeagent.serving.forward import Forwarder
 from nodeagent.settings import load
 from nodeagent.spec import Activation
 

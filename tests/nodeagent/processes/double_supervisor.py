@@ -7,8 +7,8 @@ import os
 import signal
 from pathlib import Path
 
-from nodeagent.children import SpawnSpec
-from nodeagent.launcher_client import LauncherClient, LauncherError
+from nodeagent.processes.children import SpawnSpec
+from nodeagent.processes.launcher_client import LauncherClient, LauncherError
 
 
 async def serve(state: Path, fd: int) -> None:

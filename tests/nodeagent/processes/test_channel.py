@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from nodeagent.channel import FDS_MAX, HEADER, OUT_BYTES_MAX, Channel, ChannelClosed
+from nodeagent.processes.channel import FDS_MAX, HEADER, OUT_BYTES_MAX, Channel, ChannelClosed
 
 
 async def pair() -> tuple[Channel, Channel]:

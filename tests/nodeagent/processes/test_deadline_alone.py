@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from nodeagent.deadline import GRACE_US, STUCK_US, Armed, Row, Verdict, judge, read_row
+from nodeagent.processes.deadline import GRACE_US, STUCK_US, Armed, Row, Verdict, judge, read_row
 from store.migrations import migrate_node
 
 WINDOW_US = 1_200_000

@@ -156,7 +156,7 @@ def test_a_socket_asked_for_twice_is_the_same_socket(node, state):
 
 def test_a_path_too_long_for_a_socket_is_refused_with_the_way_out(state):
     (state / "node.toml").write_text(f'[api]\nrun = "{state}/{"x" * 100}"\n')
-    code = f"from nodeagent.launcher import main; from pathlib import Path; main(Path({str(state)!r}))"
+    code = f"from nodeagent.processes.launcher import main; from pathlib import Path; main(Path({str(state)!r}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
     assert done.returncode != 0
     assert "set [api] run" in done.stderr
@@ -164,7 +164,7 @@ def test_a_path_too_long_for_a_socket_is_refused_with_the_way_out(state):
 
 def test_the_launcher_imports_the_standard_library_alone():
     code = (
-        "import sys; before = set(sys.modules); import nodeagent.launcher\n"
+        "import sys; before = set(sys.modules); import nodeagent.processes.launcher\n"
         "names = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
         "print(sorted(names - set(sys.stdlib_module_names) - {'nodeagent'}), 'asyncio' in names)"
     )

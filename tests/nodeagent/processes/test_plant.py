@@ -12,7 +12,7 @@ import psutil
 import pytest
 from pymodbus.client import ModbusTcpClient
 
-from nodeagent.plant_right import PlantRight, RightHeld
+from nodeagent.worker.plant_right import PlantRight, RightHeld
 from store import records
 
 UNSAFE, SAFE, REGISTER = 7, 0, 100
@@ -209,7 +209,7 @@ def test_the_tap_shows_a_sweep_after_every_stage(running):
 def test_the_right_is_one_processs_and_the_kernel_frees_it_at_its_death(state, until):
     work_dir = state / "press"
     code = (
-        "import asyncio, time; from pathlib import Path; from nodeagent.plant_right import PlantRight\n"
+        "import asyncio, time; from pathlib import Path; from nodeagent.worker.plant_right import PlantRight\n"
         f"right = PlantRight(Path({str(work_dir)!r})); asyncio.run(right.take()); print('held', flush=True)\n"
         "time.sleep(600)"
     )

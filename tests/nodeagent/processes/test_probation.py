@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from nodeagent.probation_start import probation
+from nodeagent.runtime.probation_start import probation
 from nodeagent.spec import Activation
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import psutil
 import pytest
 
-from nodeagent import frame_wire
 from nodeagent.frame import Frame, good
 from nodeagent.pipeline.state import StateRefused
 from nodeagent.spec import Activation
+from nodeagent.worker import frame_wire
 
 
 def test_a_frame_arrives_as_it_was():
@@ -45,7 +45,7 @@ def test_an_activation_does_not_show_its_secrets(bundles):
 
 def test_the_supervisors_side_imports_neither_numpy_nor_the_runtime():
     code = (
-        "import sys, nodeagent.runtime\n"
+        "import sys, nodeagent.runtime.runtime\n"
         "print([name for name in ('numpy', 'onnxruntime', 'sqlite_utils', 'sqlite3') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

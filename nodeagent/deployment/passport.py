@@ -1,0 +1,168 @@
+"""Does this bundle fit this node? Judged from facts before any byte moves. Pure.
+
+Unknown is never yes: a line that cannot be judged reads `unknown` and does not stop a deployment; `no` does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from nodeagent.deployment import bindings as bindings_
+from nodeagent.protocol import Passport, PassportItem
+
+# onnxruntime release -> (newest ai.onnx opset, newest IR version), from its release notes and the ONNX version table.
+RUNTIMES: dict[tuple[int, int], tuple[int, int]] = {
+    (1, 20): (21, 10),
+    (1, 21): (22, 10),
+    (1, 22): (23, 11),
+    (1, 23): (23, 11),
+    (1, 24): (24, 12),
+}
+NEWEST_KNOWN = max(RUNTIMES)
+ML_OPSET_MAX = 5
+DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
+WORKER_BYTES = 70 << 20
+SPARE_BYTES = 8 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class NodeFacts:
+    """What the node is and has; None: not known. `held`: whole blobs, `endpoints`: address -> other bundles on it."""
+
+    runtime: str | None
+    providers: tuple[str, ...]
+    memory_bytes_available: int | None
+    disk_bytes_free: int | None
+    disk_bytes_free_min: int
+    disk_writable: bool
+    held: frozenset[str]
+    bindings: Mapping[str, Any]
+    signers: int
+    out_of_service: str
+    endpoints: Mapping[str, int]
+
+
+def judge(facts: Mapping[str, Any], blob_sizes: Mapping[str, int], node: NodeFacts) -> Passport:
+    """The passport of a bundle (its facts as plain JSON) on a node."""
+    items = [
+        _runtime(facts, node),
+        _operators(facts),
+        _providers(facts, node),
+        _memory(facts, blob_sizes, node),
+        _disk(blob_sizes, node),
+        _bindings(facts, node),
+        *_connections(facts, node),
+        _trust(node),
+        _service(node),
+    ]
+    return Passport(fits=all(item.verdict != "no" for item in items), items=items)
+
+
+def _runtime(facts: Mapping[str, Any], node: NodeFacts) -> PassportItem:
+    opsets = {str(domain): int(version) for domain, version in dict(facts.get("opsets") or {}).items()}
+    opset = max(opsets.get("", 0), opsets.get("ai.onnx", 0))
+    ir = int(facts.get("ir_version") or 0)
+    if node.runtime is None:
+        return PassportItem(
+            name="runtime", verdict="no", text="onnxruntime is not installed", fix="Install outstation[agent]."
+        )
+    release = tuple(int(part) for part in node.runtime.split(".")[:2])
+    known = RUNTIMES.get(release[:2]) if len(release) == 2 else None
+    text = f"onnxruntime {node.runtime}, opset {opset or '?'}, IR {ir or '?'}"
+    if known is None:
+        newest = RUNTIMES[NEWEST_KNOWN]
+        within = release > NEWEST_KNOWN and opset <= newest[0] and ir <= newest[1]
+        return PassportItem(name="runtime", verdict="yes" if within and opset else "unknown", text=text)
+    if opset > known[0] or ir > known[1] or opsets.get("ai.onnx.ml", 0) > ML_OPSET_MAX:
+        fix = f"Export the model with opset {known[0]} or lower, or install a newer onnxruntime on the node."
+        return PassportItem(name="runtime", verdict="no", text=f"{text}; at most {known[0]} and {known[1]}", fix=fix)
+    return PassportItem(name="runtime", verdict="yes" if opset else "unknown", text=text)
+
+
+def _operators(facts: Mapping[str, Any]) -> PassportItem:
+    operators = [str(operator) for operator in facts.get("operators") or ()]
+    foreign = sorted({op for op in operators if op.rpartition("::")[0] not in DOMAINS})
+    if foreign:
+        return PassportItem(name="operators", verdict="unknown", text=f"custom operators: {', '.join(foreign[:5])}")
+    return PassportItem(name="operators", verdict="yes" if operators else "unknown", text=f"{len(operators)} operators")
+
+
+def _providers(facts: Mapping[str, Any], node: NodeFacts) -> PassportItem:
+    wanted = [str(provider) for provider in facts.get("providers") or ("CPUExecutionProvider",)]
+    found = [provider for provider in wanted if provider in node.providers]
+    if found:
+        return PassportItem(name="provider", verdict="yes", text=found[0])
+    fix = "Build the bundle for CPUExecutionProvider as well."
+    return PassportItem(name="provider", verdict="no", text=f"the node has none of {', '.join(wanted)}", fix=fix)
+
+
+def _memory(facts: Mapping[str, Any], blob_sizes: Mapping[str, int], node: NodeFacts) -> PassportItem:
+    peak = int(facts.get("peak_memory_bytes") or 0) or 3 * max(blob_sizes.values(), default=0)
+    need = WORKER_BYTES + peak
+    if node.memory_bytes_available is None:
+        return PassportItem(name="memory", verdict="unknown", text=f"needs {_mb(need)} beside the present worker")
+    text = f"needs {_mb(need)} beside the present worker, {_mb(node.memory_bytes_available)} available"
+    if need <= node.memory_bytes_available:
+        return PassportItem(name="memory", verdict="yes", text=text)
+    fix = "Both revisions do not fit at once: activate with --allow-gap, or free memory."
+    return PassportItem(name="memory", verdict="no", text=text, fix=fix)
+
+
+def _disk(blob_sizes: Mapping[str, int], node: NodeFacts) -> PassportItem:
+    need = sum(size for digest, size in blob_sizes.items() if digest not in node.held) + SPARE_BYTES
+    if not node.disk_writable:
+        fix = "Mount it for writing and check it; serving goes on meanwhile."
+        return PassportItem(name="disk", verdict="no", text="the disk is read-only", fix=fix)
+    if node.disk_bytes_free is None:
+        return PassportItem(name="disk", verdict="unknown", text=f"needs {_mb(need)}")
+    left = node.disk_bytes_free - need
+    text = f"needs {_mb(need)}, {_mb(node.disk_bytes_free)} free"
+    if left >= node.disk_bytes_free_min:
+        return PassportItem(name="disk", verdict="yes", text=text)
+    fix = f"Free {_mb(node.disk_bytes_free_min - left)}, or lower [records] bytes_max in node.toml."
+    return PassportItem(name="disk", verdict="no", text=text, fix=fix)
+
+
+def _bindings(facts: Mapping[str, Any], node: NodeFacts) -> PassportItem:
+    needed = [str(name) for name in facts.get("bindings") or ()]
+    if absent := bindings_.missing(needed, node.bindings):
+        fix = f"outstation node bind NODE {' '.join(f'{name}=...' for name in absent)}"
+        return PassportItem(name="bindings", verdict="no", text=f"not bound: {', '.join(absent)}", fix=fix)
+    return PassportItem(name="bindings", verdict="yes", text=f"{len(needed)} of {len(needed)} bound")
+
+
+def _connections(facts: Mapping[str, Any], node: NodeFacts) -> list[PassportItem]:
+    """PLCs allow few connections: a bundle that shares an endpoint with others is told so."""
+    shared = {
+        name: node.endpoints[str(node.bindings[name])]
+        for name in map(str, facts.get("bindings") or ())
+        if name in node.bindings and node.endpoints.get(str(node.bindings[name]), 0)
+    }
+    if not shared:
+        return []
+    text = ", ".join(f"{name} is used by {count} other bundle(s)" for name, count in sorted(shared.items()))
+    return [PassportItem(name="connections", verdict="warn", text=text, fix="See how many clients the device allows.")]
+
+
+def _trust(node: NodeFacts) -> PassportItem:
+    if node.signers:
+        return PassportItem(name="trust", verdict="yes", text=f"{node.signers} allowed signer(s)")
+    fix = "Run outstation-agent init --allow-signer FILE on the node."
+    return PassportItem(name="trust", verdict="no", text="the node has no allowed signers", fix=fix)
+
+
+def _service(node: NodeFacts) -> PassportItem:
+    if node.out_of_service:
+        return PassportItem(
+            name="service",
+            verdict="no",
+            text=f"out of service: {node.out_of_service}",
+            fix="Lift it, by name and reason.",
+        )
+    return PassportItem(name="service", verdict="yes", text="in service")
+
+
+def _mb(count: int) -> str:
+    return f"{count / 1e6:.1f} MB"

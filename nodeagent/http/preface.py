@@ -1,0 +1,54 @@
+"""Who the peer is: credentials that the kernel keeps for a Unix socket, and the line that the stdio bridge sends first.
+
+`OUTSTATION-AS <name> <operate|monitor>\\n` comes before any HTTP, on Unix sockets only. It names the person for whom
+the bridge speaks and may lower the role of the socket; who may open the socket is decided by the kernel and sshd.
+"""
+
+from __future__ import annotations
+
+import pwd
+import re
+import socket
+import struct
+from typing import Literal
+
+import msgspec
+
+from nodeagent.http.message import HttpError, Peer
+
+PREFACE = b"OUTSTATION-AS "
+_LINE_BYTES_MAX = 128
+_LINE = re.compile(rb"OUTSTATION-AS ([A-Za-z0-9][A-Za-z0-9._@+-]{0,63}) (operate|monitor)\r?\n")
+_CREDENTIALS = struct.Struct("3i")
+
+
+def peer_of(sock: socket.socket, role: Literal["operate", "monitor"]) -> Peer:
+    """The peer of a connected socket. TCP peers have no credentials and are only ever `monitor`."""
+    if sock.family != socket.AF_UNIX:
+        return Peer(kind="tcp", role="monitor")
+    raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, uid, gid = _CREDENTIALS.unpack(raw)
+    try:
+        actor = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        actor = f"uid:{uid}"
+    return Peer(pid=pid, uid=uid, gid=gid, actor=actor, role=role, kind="unix")
+
+
+def with_preface(peer: Peer, data: bytes) -> tuple[bytes, Peer] | None:
+    """(the preface's bytes, the peer it makes): b"" and the same peer without one. None: more bytes are needed."""
+    if not data.startswith(PREFACE):
+        return None if PREFACE.startswith(data) else (b"", peer)
+    if peer.kind == "tcp":
+        raise HttpError("REQUEST.MALFORMED", "a preface is read on a Unix socket only")
+    end = data.find(b"\n", 0, _LINE_BYTES_MAX)
+    if end < 0:
+        if len(data) >= _LINE_BYTES_MAX:
+            raise HttpError("REQUEST.MALFORMED", "the preface is too long")
+        return None
+    line = data[: end + 1]
+    match = _LINE.fullmatch(line)
+    if match is None:
+        raise HttpError("REQUEST.MALFORMED", "the preface is not `OUTSTATION-AS <name> <operate|monitor>`")
+    role: Literal["operate", "monitor"] = "operate" if peer.role == "operate" and match[2] == b"operate" else "monitor"
+    return line, msgspec.structs.replace(peer, actor=match[1].decode("ascii"), role=role, kind="bridge")

@@ -1,0 +1,1 @@
+"""ONNX models: walked as bytes before anything parses them, then loaded, probed, batched and run."""

@@ -1,0 +1,77 @@
+"""From an activation's files to a model that reproduced its golden vectors and an engine that fits it. Blocking."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from nodeagent.clock import Clock
+from nodeagent.model.batch_probe import Profile, probe
+from nodeagent.model.golden import Golden
+from nodeagent.model.inference import Model, RunFailed, RunPolicy
+from nodeagent.pipeline import config as pipeline_config
+from nodeagent.pipeline.config import PipelineConfig
+from nodeagent.pipeline.engine import Engine
+from nodeagent.pipeline.errors import ModelFailed
+from nodeagent.pipeline.inputs import Feeds
+from nodeagent.spec import Activation
+
+
+@dataclasses.dataclass(frozen=True)
+class Loaded:
+    """What a worker works with. `config` and `engine` are None for a bundle that only answers over HTTP."""
+
+    model: Model
+    profile: Profile
+    config: PipelineConfig | None
+    engine: Engine | None
+    golden_cases: int
+
+
+def load(activation: Activation, clock: Clock, policy: RunPolicy | None = None) -> Loaded:
+    """Loads and tests. Raises ModelRefused, RunFailed, GoldenMismatch, ConfigError, OSError."""
+    config = read_pipeline(activation)
+    model = Model.load(activation.model_path, name=activation.model, policy=policy)
+    cases = 0
+    if activation.golden_path:
+        cases = Golden.read(Path(activation.golden_path)).check(model.run, [spec.name for spec in model.inputs])
+    engine = None
+    if config is not None:
+        engine = Engine(config, run_model=_runner(model), model_inputs=model_inputs(model), clock=clock)
+    return Loaded(model, probe(model), config, engine, cases)
+
+
+def read_pipeline(activation: Activation) -> PipelineConfig | None:
+    """The activation's pipeline under its bindings, None where it has none. Raises ConfigError, OSError."""
+    if not activation.pipeline_path:
+        return None
+    text = Path(activation.pipeline_path).read_text("utf-8")
+    return pipeline_config.load(text, bindings=activation.bindings, file="pipeline.toml")
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelInput:
+    """An input as the pipeline asks for it; a shape that is not known fits nothing."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+
+def model_inputs(model: Model) -> list[ModelInput]:
+    """The model's inputs."""
+    return [ModelInput(spec.name, spec.datatype, tuple(spec.shape or ())) for spec in model.inputs]
+
+
+def _runner(model: Model) -> Callable[[Feeds], Mapping[str, npt.NDArray[Any]]]:
+    def run(feeds: Feeds) -> Mapping[str, npt.NDArray[Any]]:
+        try:
+            return model.run(feeds)
+        except RunFailed as error:
+            raise ModelFailed(str(error)) from error
+
+    return run

@@ -1,0 +1,142 @@
+"""The pipeline of one bundle in its worker: fed by its sources while it holds the plant right, by a sibling before."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from nodeagent.clock import Clock
+from nodeagent.frame import Frame
+from nodeagent.pipeline.config import PipelineConfig
+from nodeagent.pipeline.engine import Engine
+from nodeagent.pipeline.outcome import Outcome
+from nodeagent.protocol import SinkTelemetry, SourceTelemetry
+from nodeagent.sinks.sink import SinkContext
+from nodeagent.sources.source import SourceContext
+from nodeagent.spec import Activation
+from nodeagent.worker.intakes import Intakes
+from nodeagent.worker.outputs import Outputs
+from nodeagent.worker.stats import WorkerStats
+from nodeagent.worker.sweeps import Sweeps
+from store.recorder import Recorder
+
+SETTLE_S_MAX: Final = 10.0
+
+
+class Plant:
+    """Sources, engine and sinks. `open` and `end_sweep`/`close` move with the right; the engine lives as long as we do.
+
+    `failed` is told of anything that must end the worker.
+    """
+
+    def __init__(
+        self,
+        activation: Activation,
+        config: PipelineConfig,
+        engine: Engine,
+        *,
+        clock: Clock,
+        stats: WorkerStats,
+        on_frames: Callable[[Sequence[Frame]], None],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        self.engine = engine
+        self._activation = activation
+        self._config = config
+        self._clock = clock
+        self._stats = stats
+        self._failed = failed
+        self._sweeps = Sweeps(engine, on_outcomes=self._decided, on_frames=on_frames)
+        self._working: asyncio.Task[None] | None = None
+        self._intakes: Intakes | None = None
+        self._outputs: Outputs | None = None
+
+    def start(self) -> None:
+        """Starts the engine's task: frames may be fed from here on."""
+        self._working = asyncio.create_task(self._sweeps.run(), name="sweeps")
+        self._working.add_done_callback(self._ended)
+
+    def feed(self, frame: Frame) -> None:
+        """A frame from the worker that holds the right."""
+        if self._intakes is None:
+            self._sweeps.offer(frame)
+
+    async def open(self, recorder: Recorder, *, held: bool) -> None:
+        """Connects to the plant. The caller holds the right."""
+        work_dir = Path(self._activation.work_dir)
+        self._outputs = Outputs.create(
+            self._config, sink_context(self._activation, self._config, self._clock, recorder)
+        )
+        await self._outputs.start()
+        if held:
+            await self._outputs.hold(True)
+        context = SourceContext(clock=self._clock, work_dir=work_dir)
+        self._intakes = Intakes.create(self._config, context, self._sweeps.offer, failed=self._failed)
+        self._intakes.open()
+
+    async def end_sweep(self) -> None:
+        """Closes the sources and takes what they brought through the engine. Nothing comes in after it."""
+        if self._intakes is not None:
+            await self._intakes.close()
+            await self._sweeps.settled(SETTLE_S_MAX)
+            self._intakes = None
+
+    async def close(self, *, safe: bool) -> list[str]:
+        """Ends the sinks, behind their safe values if `safe`; what failed, in words."""
+        outputs, self._outputs = self._outputs, None
+        if outputs is None:
+            return []
+        problems = await outputs.safe() if safe else []
+        return problems + await outputs.close()
+
+    async def hold(self, on: bool) -> list[str]:
+        """Holds or releases the outputs; what failed, in words."""
+        return [] if self._outputs is None else await self._outputs.hold(on)
+
+    async def stop(self) -> None:
+        """Ends the engine's task."""
+        if self._working is not None:
+            self._working.cancel()
+            await asyncio.wait([self._working])
+
+    @property
+    def waiting(self) -> int:
+        """Frames that wait for the engine."""
+        return self._sweeps.waiting
+
+    def sources(self) -> list[SourceTelemetry]:
+        return [] if self._intakes is None else self._intakes.telemetry()
+
+    def sinks(self) -> list[SinkTelemetry]:
+        return [] if self._outputs is None else self._outputs.telemetry()
+
+    def _decided(self, outcomes: list[Outcome]) -> None:
+        if self._outputs is None:
+            return
+        for outcome in outcomes:
+            self._stats.outcome(outcome)
+        self._outputs.offer(outcomes)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failed(error)
+
+
+def sink_context(
+    activation: Activation, config: PipelineConfig, clock: Clock, recorder: Recorder | None
+) -> SinkContext:
+    """What the sinks of an activation may use."""
+    return SinkContext(
+        clock=clock,
+        node_id=activation.node_id,
+        bundle=activation.bundle,
+        pipeline=config.name,
+        asset=config.asset,
+        revision=activation.revision,
+        digest=activation.digest,
+        work_dir=Path(activation.work_dir),
+        recorder=recorder,
+        write_back=activation.write_back,
+    )
