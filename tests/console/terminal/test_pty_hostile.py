@@ -8,18 +8,34 @@ from typing import Any
 
 Start = Callable[..., Any]
 
-# A fleet whose names, sites, labels, reasons, log lines and records carry what must not get through. The ingest
-# sanitiser is left out on purpose: what is tested is the last hop alone.
+# A fleet whose names, sites, reasons and log lines carry what must not get through. The ingest sanitiser is left
+# out on purpose: what is tested is the last hop alone.
 HOSTILE = r"""
-import sys
+import asyncio, sys
 from dataclasses import replace
-from console import sample, sample_plant
-from nodeagent.protocol import LogLine
 import msgspec
-
+from console.app import run
+from console.sample import SampleFleet, StillClock
+from console.sample_operations import SampleOperations
+from console.sample_plant import WALL_S, plant
+from nodeagent.protocol import LogLine, LogsPage
+MORE
 EVIL = ("\x1b]52;c;cHduZWQ=\x07\x1b[2J\x1b]0;pwned\x07\x9b31m\x9d0;t\x9c\x07\x1b[?1000h\u202e"
         "[/nope][@click=app.quit]x[/]\r\n")
-views = sample_plant.plant()
+LINES = [LogLine(cursor=i, boottime_us=i, wall_us=int(WALL_S * 1e6), level="info", source=EVIL, text="seen" + EVIL)
+         for i in range(1, 40)]
+
+class Fleet(SampleFleet):
+    async def follow_logs(self, name, after=None):
+        for line in LINES:
+            yield line
+        await asyncio.Event().wait()
+
+class Operations(SampleOperations):
+    async def logs(self, node, *, after, limit):
+        return LogsPage(lines=LINES, next=40)
+
+views = plant()
 for name in list(views)[:6]:
     view = views.pop(name)
     telemetry = view.telemetry
@@ -29,15 +45,8 @@ for name in list(views)[:6]:
         telemetry = msgspec.structs.replace(telemetry, bundles=bundles, alerts=alerts)
     address = replace(view.address, name="a" + EVIL + name, site=EVIL, line=EVIL)
     views[address.name] = replace(view, address=address, telemetry=telemetry, link_error=EVIL)
-
-lines = [LogLine(cursor=i, boottime_us=i, wall_us=int(sample_plant.WALL_S * 1e6), level="info", source=EVIL,
-                 text="seen" + EVIL + str(i)) for i in range(1, 40)]
-sample.log_lines = lambda name: lines
-import console.sample_operations as operations
-operations.log_lines = lambda name: lines
-sample.plant = lambda: views
-MORE
-sys.exit(sample.main(sys.argv[1:]))
+fleet = Fleet(views)
+sys.exit(run(fleet, Operations(fleet), thin="--whole-regions" not in sys.argv, clock=StillClock()))
 """
 
 KEYS = ("j", "j", "\r", "\t", "\t", "\t", "\t", "\x1b", "2", "5", "1", "h", "\x1b", "b")
