@@ -46,9 +46,7 @@ def rows(path: Path, query: str, *values: object) -> list[tuple[Any, ...]]:
 
 
 def record_is_there(state: Path, key: int) -> bool:
-    return any(
-        rows(segment, "SELECT 1 FROM record WHERE key = ?", key) for segment in state.glob("records/*/rec-*.db")
-    )
+    return any(rows(segment, "SELECT 1 FROM record WHERE key = ?", key) for segment in state.glob("records/*/rec-*.db"))
 
 
 def test_every_claim_has_its_row_in_the_state_folder_of_its_node(folder: Path) -> None:

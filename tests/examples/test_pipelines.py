@@ -13,7 +13,7 @@ from examples.bearing import generate as bearing_data
 from examples.casting import train as casting
 from examples.pump import generate as pump_data
 from nodeagent.frame import BAD, good
-from nodeagent.inference import Model
+from nodeagent.model.inference import Model
 from nodeagent.pipeline import config
 from nodeagent.pipeline.engine import Engine
 from nodeagent.pipeline.errors import ConfigError

@@ -17,8 +17,8 @@ from examples.pump import make_variants
 from examples.pump import train as pump
 from examples.pump.generate import DAY, FEATURES, normal, windows
 from examples.shuttle import train as shuttle
-from nodeagent.golden import Golden, GoldenMismatch
-from nodeagent.inference import Model
+from nodeagent.model.golden import Golden, GoldenMismatch
+from nodeagent.model.inference import Model
 from store import builder
 
 EXAMPLES = Path(pump.__file__).parents[1]
