@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
-from nodeagent.pipeline.decide import Alarm, AlarmOptions, Classes, ClassesOptions, score_of
+from nodeagent.pipeline.alarm import StandingAlarm
+from nodeagent.pipeline.decide import Alarm, AlarmOptions, Classes, ClassesOptions, Vote, VoteOptions, score_of
 from nodeagent.pipeline.errors import ModelFailed
 from nodeagent.pipeline.options import Seconds, convert
+from nodeagent.pipeline.outcome import Outcome
 
 
-def decisions(alarm: Alarm, scores: list[float], step_s: float = 1.0) -> str:
+def decisions(alarm: Alarm | Vote, scores: list[float], step_s: float = 1.0) -> str:
     """n for normal, A for alarm."""
     words = (alarm.decide({"s": np.array(s)}, round(at * step_s * 1e6)).decision for at, s in enumerate(scores))
     return "".join("A" if word == "alarm" else "n" for word in words)
@@ -87,3 +90,49 @@ def test_a_class_number_becomes_its_label() -> None:
 def test_a_score_that_is_not_one_number_fails_with_what_to_write(score: str, text: str) -> None:
     with pytest.raises(ModelFailed, match=text):
         score_of({"p": np.array([0.1, 0.9]), "nan": np.array(np.nan)}, score)
+
+
+def test_an_alarm_that_was_raised_stands_at_least_stand_min() -> None:
+    alarm = Alarm(AlarmOptions(score="s", high=1.0, stand_min=Seconds(4)))
+    assert decisions(alarm, [1, 0, 0, 0, 0, 0, 1, 0]) == "AAAAnnAA"
+
+
+def test_k_of_the_last_n_raise_and_all_of_them_have_to_be_clear_again() -> None:
+    vote = Vote(VoteOptions(score="s", high=1.0, k=2, n=4))
+    assert decisions(vote, [1, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0]) == "nnnnnnAAAAn"
+
+
+def test_a_vote_clears_earlier_when_it_may_keep_some() -> None:
+    vote = Vote(VoteOptions(score="s", high=1.0, deadband=0.5, k=2, n=4, clear=1))
+    assert decisions(vote, [1, 1, 0.6, 0, 0, 0]) == "nAAAAn"
+
+
+def test_a_vote_goes_on_from_the_scores_of_the_one_before() -> None:
+    first, second = (Vote(VoteOptions(score="s", high=1.0, k=3, n=4)) for _ in range(2))
+    decisions(first, [1, 1])
+    second.restore(first.state())
+    assert decisions(second, [1]) == "A"
+
+
+@pytest.mark.parametrize("options", [{"k": 3, "n": 2}, {"k": 2, "n": 4, "clear": 2}, {"k": 1}])
+def test_a_vote_that_can_never_be_taken_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        convert({"score": "s", "high": 1.0, **options}, VoteOptions)
+
+
+def outcome(decision: str, score: float | None, alarm: bool) -> Outcome:
+    return Outcome(0, 0, 0, score, "", decision, 0, "", None, None, alarm)
+
+
+def test_a_standing_alarm_is_told_with_its_limit_until_the_decision_clears_it() -> None:
+    alarm = StandingAlarm(AlarmOptions(score="s", high=3.0))
+    alarm.saw([outcome("alarm", 3.25, True), outcome("skipped", None, True)])
+    assert alarm.text == "score 3.25, alarm at or over 3"
+    alarm.saw([outcome("normal", 1.0, False)])
+    assert alarm.text == ""
+
+
+def test_a_rejected_part_is_no_alarm() -> None:
+    alarm = StandingAlarm(ClassesOptions(score="s", reject_at=0.9))
+    alarm.saw([outcome("reject", 0.95, True)])
+    assert alarm.text == ""

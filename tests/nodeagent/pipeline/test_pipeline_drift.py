@@ -80,7 +80,7 @@ def test_a_recalibrated_sensor_starts_the_windows_again() -> None:
     drift = Drift(parse(baseline()), ["a", "b"])
     drift.saw(outcomes(600, shift=1.0))
     drift.restart()
-    assert drift.verdict == "filling 0 of 200"
+    assert drift.verdict == "watching 0 %"
 
 
 def test_psi_of_a_histogram_with_itself_is_nothing_and_with_another_is_more() -> None:
