@@ -16,6 +16,7 @@ from store.node import trend as rows
 
 MINUTE_S = 60
 HOURS_MAX = 50.0
+CURSOR_MAX = (1 << 63) - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +53,7 @@ class StatusHandlers:
         )
 
     async def telemetry(self, call: Call) -> Stream:
-        """One line a period: `period_s` is 1 to 60."""
+        """One line a period: `period_s` is 1 to 60; `after`, of the run `started_us`, goes on behind a cursor."""
         text = call.query_text("period_s") or str(PERIOD_S)
         try:
             period_s = float(text)
@@ -60,7 +61,14 @@ class StatusHandlers:
             period_s = 0.0
         if not PERIOD_S <= period_s <= PERIOD_S_MAX:
             raise HttpError("REQUEST.MALFORMED", f"period_s is a number from {PERIOD_S:.0f} to {PERIOD_S_MAX:.0f}")
-        return Stream(self.telemeter.follow(period_s))
+        after = call.query_int("after", -1, minimum=-1, maximum=CURSOR_MAX)
+        started_us = call.query_int("started_us", -1, minimum=-1, maximum=CURSOR_MAX)
+        lines = self.telemeter.follow(
+            period_s,
+            after=None if after < 0 else after,
+            started_us=None if started_us < 0 else started_us,
+        )
+        return Stream(lines)
 
     async def trend(self, call: Call) -> Trend:
         """`bundle` (empty: the host), `hours` back from now: up to one hour in steps of 10 s, beyond that minutes."""

@@ -10,6 +10,7 @@ import msgspec
 from nodeagent.clock import Clock
 from nodeagent.health.alert_board import AlertBoard
 from nodeagent.health.host import HostMonitor
+from nodeagent.health.telemetry_ring import TelemetryRing
 from nodeagent.protocol import BundleTelemetry, HostHealth, Telemetry, Trial
 from nodeagent.state.standing import Standing
 
@@ -43,7 +44,7 @@ class Telemeter:
         self._started_us = clock.boottime_us()
         self._cursor = 0
         self._news = asyncio.Event()
-        self._line = b""
+        self._ring = TelemetryRing()
         self.disk_days_left: float | None = None
         self.host = HostHealth()
         self.latest = self._read()
@@ -68,22 +69,28 @@ class Telemeter:
             bundles=self._with_trials(),
         )
 
-    async def follow(self, period_s: float) -> AsyncGenerator[bytes, None]:
-        """Encoded readings, the latest at once and then one a period; a slow listener misses some."""
+    async def follow(
+        self, period_s: float, *, after: int | None = None, started_us: int | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """Encoded readings in order, one a period. Without `after`, or with that of another run: from the latest on.
+
+        After a cursor of this run every line that the ring still holds comes first, nothing twice. A listener that
+        falls further behind than the ring reaches misses lines; their cursors tell how many.
+        """
         every = max(1, round(min(period_s, PERIOD_S_MAX) / PERIOD_S))
-        if self._line:
-            yield self._line
-        seen = self._cursor
+        ours = after is not None and after <= self._cursor and started_us in (None, self._started_us)
+        seen = after if ours and after is not None else self._ring.newest - every
         while True:
             news = self._news
-            if self._cursor - seen >= every:
-                seen = self._cursor
-                yield self._line
-            else:
+            found = self._ring.following(seen, every)
+            if found is None:
                 await news.wait()
+            else:
+                seen, line = found
+                yield line
 
     def _publish(self, telemetry: Telemetry) -> None:
-        self._line = msgspec.json.encode(telemetry)
+        self._ring.add(telemetry.cursor, msgspec.json.encode(telemetry))
         self._news.set()
         self._news = asyncio.Event()
 

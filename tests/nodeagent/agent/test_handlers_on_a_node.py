@@ -74,6 +74,10 @@ def test_telemetry_comes_line_by_line_with_rising_cursors(node: Any) -> None:
     bundle = lines[-1]["bundles"][0]
     assert (bundle["bundle"], bundle["state"], bundle["sources"][0]["id"]) == ("press", "serving", "pump")
     assert refused(node, lambda: node.get("/telemetry?period_s=0")) == "REQUEST.MALFORMED"
+    first, run = lines[0]["cursor"], lines[0]["started_us"]
+    again = node.stream(f"/telemetry?after={first}&started_us={run}", 2)
+    assert again == lines[1:], "after a cursor the same lines come again, from the next one on"
+    assert node.stream(f"/telemetry?after={first}&started_us={run + 1}", 1)[0]["cursor"] > first
 
 
 def test_logs_go_on_after_a_cursor_and_can_be_narrowed(node: Any) -> None:
