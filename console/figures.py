@@ -6,6 +6,7 @@ Rounded before they are drawn, because the cheapest cell on a thin link is one t
 from __future__ import annotations
 
 import time
+from bisect import bisect_right
 from typing import Final
 
 UNKNOWN: Final = "?"
@@ -52,7 +53,7 @@ def age(seconds: float | None) -> str:
     if seconds is None:
         return UNKNOWN
     if seconds < 60:
-        return f"{max(step for step in _AGE_STEPS_S if step <= max(1.0, seconds))}s"
+        return f"{_AGE_STEPS_S[max(0, bisect_right(_AGE_STEPS_S, seconds) - 1)]}s"
     if seconds < 3_600:
         return f"{int(seconds // 60)}m"
     return f"{int(seconds // 3_600)}h" if seconds < 172_800 else f"{int(seconds // 86_400)}d"

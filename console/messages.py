@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from textual.message import Message
 
 from console.board import Board
 from console.work import Work
-from widgets.logview import Entry
-from widgets.look import Role
+
+if TYPE_CHECKING:
+    from widgets.logview import Entry
+    from widgets.look import Role
 
 
 class BoardChanged(Message):

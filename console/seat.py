@@ -134,9 +134,12 @@ class Seat(ThinApp, inherit_bindings=False):
         aged = {
             name
             for name, state in self.board.nodes.items()
-            if (old := before.nodes.get(name)) is None
-            or (old.condition, old.known, old.stale) != (state.condition, state.known, state.stale)
-            or figures.age(old.view.age_s(before.now_s)) != figures.age(state.view.age_s(self.board.now_s))
+            if name not in changed
+            and (
+                (old := before.nodes.get(name)) is None
+                or (old.condition, old.known, old.stale) != (state.condition, state.known, state.stale)
+                or figures.age(old.view.age_s(before.now_s)) != figures.age(state.view.age_s(self.board.now_s))
+            )
         }
         return changed | aged
 

@@ -26,7 +26,7 @@ class LinkProfile:
 
 
 LINKS: Final[Mapping[LinkName, LinkProfile]] = {
-    "lan": LinkProfile("lan", period_s=1.0, frames_per_s=30, mouse=True),
+    "lan": LinkProfile("lan", period_s=1.0, frames_per_s=60, mouse=True),
     "ssh": LinkProfile("ssh", period_s=2.0, frames_per_s=20, mouse=False),
     "thin": LinkProfile("thin", period_s=5.0, frames_per_s=15, mouse=False),
 }
