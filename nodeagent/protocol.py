@@ -223,7 +223,11 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BundleTelemetry(msgspec.Struct, frozen=True, kw_only=True):
-    """One bundle on the node: what is active, how its worker does, what its pipeline does. Rates: last period."""
+    """One bundle on the node: what is active, how its worker does, what its pipeline does. Rates: last period.
+
+    `drift`: whether the data still looks like the training data, which is not accuracy: `no baseline`, `watching ...`,
+    `idle`, `ok`, `drift: ...`. `alarm`: the score and its limit while the decision is an alarm, otherwise empty.
+    """
 
     bundle: str
     model: str
@@ -249,6 +253,7 @@ class BundleTelemetry(msgspec.Struct, frozen=True, kw_only=True):
     records_lost_total: int = 0
     memory_bytes: int | None = None
     drift: str = "no baseline"
+    alarm: str = ""
     last: LastPrediction | None = None
     sources: list[SourceTelemetry] = []
     stages: list[StageTelemetry] = []

@@ -49,6 +49,7 @@ def conditions(telemetry: Telemetry, recent: Recent, settings: Settings, standin
     found = [*_host(telemetry, settings, standing), *_people(telemetry)]
     for bundle in telemetry.bundles:
         found += _bundle(bundle, recent, settings)
+        found += _alarm(bundle, standing)
     return found[:OPEN_MAX]
 
 
@@ -127,6 +128,16 @@ def _people(telemetry: Telemetry) -> list[Condition]:
             Condition("OUT_OF_SERVICE.OVERDUE", "node", 3, text, "Ask the person named, then lift or renew it.")
         )
     return found
+
+
+def _alarm(bundle: BundleTelemetry, standing: frozenset[Key]) -> list[Condition]:
+    """The model's own alarm. While nothing is predicted nobody knows, and what stood goes on standing."""
+    key = ("MODEL.ALARM", bundle.bundle)
+    unknown = bundle.last is None and bundle.state is not WorkerState.STOPPED
+    if not bundle.alarm and not (unknown and key in standing):
+        return []
+    text = f"the model of {bundle.bundle} {bundle.version} raises an alarm: {bundle.alarm}"
+    return [Condition(*key, 1, text, "Look at the machine. The records of this bundle hold the inputs and the score.")]
 
 
 def _bundle(bundle: BundleTelemetry, recent: Recent, settings: Settings) -> list[Condition]:

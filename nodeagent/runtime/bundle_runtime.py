@@ -89,6 +89,7 @@ class BundleRuntime:
                 revision=shown.revision,
                 digest=shown.digest,
                 state=self.state,
+                drift="not known",
             )
         return msgspec.structs.replace(
             figures, state=self.state, reason="" if self.serving else self._why(), restarts_total=self.restarts_total

@@ -19,11 +19,12 @@ from nodeagent.clock import SystemClock
 from nodeagent.model.golden import GoldenMismatch
 from nodeagent.model.inference import ModelRefused, RunFailed, RunPolicy
 from nodeagent.pipeline import config as pipeline_config
+from nodeagent.pipeline.drift import BaselineRefused
 from nodeagent.pipeline.errors import ConfigError
 from nodeagent.processes.limits import Limits, tie_to_parent_of
 from nodeagent.runtime.probation_start import TEXT_CHARS_MAX, Verdict
 from nodeagent.spec import Activation
-from nodeagent.worker.loading import load
+from nodeagent.worker.loading import load, read_pipeline
 
 RUN_S_MAX: Final = 10.0
 
@@ -37,6 +38,8 @@ def attempt(activation: Activation) -> Verdict:
         return _refused("BUNDLE.MODEL_REFUSED", error)
     except ConfigError as error:
         return _refused(_whose_pipeline(activation), error)
+    except BaselineRefused as error:
+        return _refused("BUNDLE.PIPELINE", error)
     except (GoldenMismatch, RunFailed, MemoryError, OSError) as error:
         return _refused("DEPLOYMENT.PREFLIGHT", error)
     return Verdict(
@@ -50,13 +53,20 @@ def attempt(activation: Activation) -> Verdict:
 
 
 def _whose_pipeline(activation: Activation) -> str:
-    """A pipeline that is in order without its bindings has wrong bindings: the node's fault, not the bundle's."""
+    """A pipeline in order without its bindings and not with them has wrong bindings: the node's fault.
+
+    One that is in order with both does not fit its model, and that is the bundle's.
+    """
     try:
         with open(activation.pipeline_path, encoding="utf-8") as file:
             pipeline_config.load(file.read())
     except (ConfigError, OSError):
         return "BUNDLE.PIPELINE"
-    return "BINDING.MALFORMED" if activation.bindings else "BUNDLE.PIPELINE"
+    try:
+        read_pipeline(activation)
+    except ConfigError:
+        return "BINDING.MALFORMED" if activation.bindings else "BUNDLE.PIPELINE"
+    return "BUNDLE.PIPELINE"
 
 
 def _refused(code: str, error: BaseException) -> Verdict:

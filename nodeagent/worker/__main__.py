@@ -21,6 +21,7 @@ import msgspec
 from nodeagent.clock import Clock, SystemClock
 from nodeagent.model.golden import GoldenMismatch
 from nodeagent.model.inference import ModelRefused, RunFailed, RunPolicy
+from nodeagent.pipeline.drift import BaselineRefused
 from nodeagent.pipeline.errors import ConfigError
 from nodeagent.spec import WorkerDocument
 from nodeagent.worker.bundle_worker import BundleWorker
@@ -35,7 +36,7 @@ EXIT_REFUSED: Final = 3
 EXIT_FAILED: Final = 4
 # Longer than a killed worker needs to end; who still holds the right then is alive and has the outputs in hand.
 SAFE_RIGHT_S_MAX: Final = 1.0
-CANNOT_START: Final = (ModelRefused, RunFailed, GoldenMismatch, ConfigError, RightHeld, OSError)
+CANNOT_START: Final = (ModelRefused, RunFailed, GoldenMismatch, ConfigError, BaselineRefused, RightHeld, OSError)
 
 
 def read_document(path: Path) -> WorkerDocument:

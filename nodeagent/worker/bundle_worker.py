@@ -17,6 +17,7 @@ from typing import Final, Literal
 
 from nodeagent.clock import Clock
 from nodeagent.frame import Frame
+from nodeagent.pipeline.drift import NO_BASELINE
 from nodeagent.pipeline.state import StateRefused
 from nodeagent.protocol import BundleTelemetry, WorkerState
 from nodeagent.serving.model_service import ModelService
@@ -71,11 +72,12 @@ class BundleWorker:
         self._recorded = (0, 0)
         self._service = ModelService(activation, loaded, self.stats, record=self._record, report=self._report)
         self._plant: Plant | None = None
-        if loaded.engine is not None and loaded.config is not None:
+        if loaded.engine is not None and loaded.config is not None and loaded.drift is not None:
             self._plant = Plant(
                 activation,
                 loaded.config,
                 loaded.engine,
+                loaded.drift,
                 clock=clock,
                 stats=self.stats,
                 on_frames=on_frames,
@@ -220,6 +222,8 @@ class BundleWorker:
             records_total=written,
             records_lost_total=lost,
             memory_bytes=resident_bytes(),
+            drift=NO_BASELINE if plant is None else plant.drift.verdict,
+            alarm="" if plant is None else plant.alarm.text,
             last=stats.last,
             sources=[] if plant is None else plant.sources(),
             stages=[] if plant is None else plant.engine.stages(),

@@ -14,7 +14,9 @@ from nodeagent.model.batch_probe import Profile, probe
 from nodeagent.model.golden import Golden
 from nodeagent.model.inference import Model, RunFailed, RunPolicy
 from nodeagent.pipeline import config as pipeline_config
-from nodeagent.pipeline.config import PipelineConfig
+from nodeagent.pipeline import drift
+from nodeagent.pipeline.config import ModelOptions, PipelineConfig
+from nodeagent.pipeline.drift import Drift
 from nodeagent.pipeline.engine import Engine
 from nodeagent.pipeline.errors import ModelFailed
 from nodeagent.pipeline.inputs import Feeds
@@ -23,26 +25,41 @@ from nodeagent.spec import Activation
 
 @dataclasses.dataclass(frozen=True)
 class Loaded:
-    """What a worker works with. `config` and `engine` are None for a bundle that only answers over HTTP."""
+    """What a worker works with. `config`, `engine`, `drift` are None for a bundle that only answers over HTTP."""
 
     model: Model
     profile: Profile
     config: PipelineConfig | None
     engine: Engine | None
+    drift: Drift | None
     golden_cases: int
 
 
 def load(activation: Activation, clock: Clock, policy: RunPolicy | None = None) -> Loaded:
-    """Loads and tests. Raises ModelRefused, RunFailed, GoldenMismatch, ConfigError, OSError."""
+    """Loads and tests. Raises ModelRefused, RunFailed, GoldenMismatch, ConfigError, BaselineRefused, OSError."""
     config = read_pipeline(activation)
     model = Model.load(activation.model_path, name=activation.model, policy=policy)
     cases = 0
     if activation.golden_path:
         cases = Golden.read(Path(activation.golden_path)).check(model.run, [spec.name for spec in model.inputs])
-    engine = None
+    engine, watch = None, None
     if config is not None:
-        engine = Engine(config, run_model=_runner(model), model_inputs=model_inputs(model), clock=clock)
-    return Loaded(model, probe(model), config, engine, cases)
+        engine = Engine(
+            config,
+            run_model=_runner(model),
+            model_inputs=model_inputs(model),
+            clock=clock,
+            model_outputs=[spec.name for spec in model.outputs],
+        )
+        watch = _drift(activation, config)
+    return Loaded(model, probe(model), config, engine, watch, cases)
+
+
+def _drift(activation: Activation, config: PipelineConfig) -> Drift:
+    """The watch over what the model sees, by the bundle's baseline. Raises BaselineRefused, OSError."""
+    assert isinstance(config.model.options, ModelOptions)
+    data = Path(activation.baseline_path).read_bytes() if activation.baseline_path else None
+    return drift.of_bundle(data, config.model.options.inputs)
 
 
 def read_pipeline(activation: Activation) -> PipelineConfig | None:

@@ -9,7 +9,9 @@ from typing import Final
 
 from nodeagent.clock import Clock
 from nodeagent.frame import Frame
+from nodeagent.pipeline.alarm import StandingAlarm
 from nodeagent.pipeline.config import PipelineConfig
+from nodeagent.pipeline.drift import Drift
 from nodeagent.pipeline.engine import Engine
 from nodeagent.pipeline.outcome import Outcome
 from nodeagent.protocol import SinkTelemetry, SourceTelemetry
@@ -36,6 +38,7 @@ class Plant:
         activation: Activation,
         config: PipelineConfig,
         engine: Engine,
+        drift: Drift,
         *,
         clock: Clock,
         stats: WorkerStats,
@@ -43,6 +46,8 @@ class Plant:
         failed: Callable[[BaseException], None],
     ) -> None:
         self.engine = engine
+        self.drift = drift
+        self.alarm = StandingAlarm(config.decide.options)
         self._activation = activation
         self._config = config
         self._clock = clock
@@ -117,6 +122,8 @@ class Plant:
             return
         for outcome in outcomes:
             self._stats.outcome(outcome)
+        self.drift.saw(outcomes)
+        self.alarm.saw(outcomes)
         self._outputs.offer(outcomes)
 
     def _ended(self, task: asyncio.Task[None]) -> None:

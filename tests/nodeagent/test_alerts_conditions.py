@@ -14,6 +14,7 @@ from nodeagent.protocol import (
     BundleTelemetry,
     Hold,
     HostHealth,
+    LastPrediction,
     OutOfService,
     SourceTelemetry,
     Telemetry,
@@ -59,6 +60,7 @@ def test_a_healthy_node_and_an_unknown_one_raise_nothing() -> None:
             "OUT_OF_SERVICE.OVERDUE",
         ),
         (telemetry(bundles=[bundle(state=WorkerState.BACKOFF)]), QUIET, "WORKER.RESTARTS"),
+        (telemetry(bundles=[bundle(alarm="score 4, alarm at or over 3")]), QUIET, "MODEL.ALARM"),
         (telemetry(bundles=[bundle()]), Recent({"press": 3}, {}), "WORKER.RESTARTS"),
         (telemetry(bundles=[bundle()]), Recent({}, {"press": 1}), "RECORDS.LOST"),
         (
@@ -117,3 +119,18 @@ def test_no_more_alerts_stand_than_a_person_can_read() -> None:
 def test_a_power_cut_ranks_below_a_failure() -> None:
     outage, failure = (alerts.rolled_back("p", "1", reason, "").priority for reason in ("INTERRUPTED", "FAILED"))
     assert outage > failure
+
+
+def test_an_alarm_of_a_model_calls_a_person_first_and_with_its_score() -> None:
+    reading = telemetry(bundles=[bundle(alarm="score 4, alarm at or over 3")])
+    (found,) = alerts.conditions(reading, QUIET, SETTINGS, frozenset())
+    assert (found.priority, found.subject) == (1, "press")
+    assert "score 4, alarm at or over 3" in found.message
+
+
+def test_an_alarm_stands_while_nobody_predicts_and_goes_with_the_first_normal_prediction() -> None:
+    stands = frozenset({("MODEL.ALARM", "press")})
+    last = LastPrediction(wall_us=1, score=0.1, decision="normal")
+    assert "MODEL.ALARM" in codes(telemetry(bundles=[bundle(state=WorkerState.STARTING)]), standing=stands)
+    assert codes(telemetry(bundles=[bundle(last=last)]), standing=stands) == set()
+    assert codes(telemetry(bundles=[bundle(state=WorkerState.STOPPED)]), standing=stands) == set()
