@@ -15,6 +15,7 @@ import msgspec
 
 from nodeagent import protocol
 from nodeagent.http.message import HttpError, Peer, Request, Response, json_response
+from nodeagent.http.preface import as_said
 from nodeagent.runtime.runtime import Refused
 from nodeagent.state.database import Condition, NotWritable
 from store.errors import Busy
@@ -80,12 +81,15 @@ class Gate:
     is_local: Callable[[int], bool]
     is_safe: Callable[[], bool]
 
-    def admit(self, route: tuple[str, str], peer: Peer) -> None:
-        """Raises ACCESS.*, NODE.SAFE where the peer may not use the route."""
+    def admit_process(self, peer: Peer) -> None:
+        """Raises where the process at the other end may not speak here, whatever it says of itself."""
         if peer.kind == "tcp":
             raise HttpError("REQUEST.UNKNOWN_PATH", "management is not served on TCP")
         if peer.role == "operate" and self.is_worker(peer.pid):
             raise HttpError("ACCESS.WORKER", "a worker may not speak to the operate socket")
+
+    def admit(self, route: tuple[str, str], peer: Peer) -> None:
+        """Raises ACCESS.*, NODE.SAFE where the peer may not use the route."""
         _, _, needs_operate = protocol.ROUTES[route]
         if needs_operate and route != HOLD:
             self._admit_write(route, peer)
@@ -100,19 +104,26 @@ class Gate:
 
 
 _PASSPORT = ("POST", f"{protocol.API}/passport")
+_LEASE = ("POST", f"{protocol.API}/lease")
+# Asked again and again on the way to an order, and orders nothing by themselves.
+_NOT_NOTED = (_PASSPORT, _LEASE, ("PUT", f"{protocol.API}/blobs/{{digest}}"))
 _ROLE_HINT = "Log in with a key whose role is operate."
 _ACCESS_HINT = "Only hold is taken from afar; release it with outstation-agent release on the node."
 _SAFE_HINT = "Run outstation-agent check on the node."
 
 
 class Api:
-    """Routes requests to endpoints. `endpoints` must answer every route of protocol.ROUTES."""
+    """Routes requests to endpoints. `endpoints` must answer every route of protocol.ROUTES.
 
-    def __init__(self, endpoints: Endpoints, gate: Gate) -> None:
+    `note` is told of every order that was carried out, and by whom.
+    """
+
+    def __init__(self, endpoints: Endpoints, gate: Gate, note: Callable[[str], object]) -> None:
         if missing := set(protocol.ROUTES) - set(endpoints):
             raise ValueError(f"routes without an endpoint: {sorted(missing)}")
         self._endpoints = endpoints
         self._gate = gate
+        self._note = note
         self._tree = [(path.split("/"), method, path) for method, path in protocol.ROUTES]
         self._decoders = {
             route: msgspec.json.Decoder(kind)
@@ -123,12 +134,16 @@ class Api:
     async def handle(self, request: Request) -> Response:
         """Answers one request below /agent/v1. Raises HttpError."""
         route, path = self._find(request)
+        self._gate.admit_process(request.peer)
+        request.peer = as_said(request.peer, request.headers)
         self._gate.admit(route, request.peer)
         call = Call(request, path, self._decode(route, request))
         try:
             answer = await self._endpoints[route](call)
         except _REFUSALS as error:
             raise _refusal(error) from error
+        if route[0] != "GET" and route not in _NOT_NOTED:
+            self._note(f"{request.path.removeprefix(f'{protocol.API}/')[:200]} by {request.peer.actor}")
         if isinstance(answer, Response):
             return answer
         if isinstance(answer, Stream):

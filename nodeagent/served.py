@@ -51,7 +51,8 @@ class Served:
             is_local=lambda pid: not reachability.is_from_afar(pid),
             is_safe=node.is_safe,
         )
-        front = Front(Api(self._endpoints(), gate), self._forwarder, MetricsHandlers(node.telemeter.now))
+        api = Api(self._endpoints(), gate, lambda text: node.log.add("info", "order", text))
+        front = Front(api, self._forwarder, MetricsHandlers(node.telemeter.now))
         self._server = HttpServer(front.handle, fast=self._forwarder.fast, report=node.report)
         for name, sock in listeners.items():
             await self._server.serve(sock, role="operate" if name == "agent" else "monitor")

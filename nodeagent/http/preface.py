@@ -1,7 +1,9 @@
-"""Who the peer is: credentials that the kernel keeps for a Unix socket, and the line that the stdio bridge sends first.
+"""Who the peer is: credentials that the kernel keeps for a Unix socket, and what the far end says of itself.
 
 `OUTSTATION-AS <name> <operate|monitor>\\n` comes before any HTTP, on Unix sockets only. It names the person for whom
 the bridge speaks and may lower the role of the socket; who may open the socket is decided by the kernel and sshd.
+Where no bridge names anybody, two headers of a request may: the operator's name, written down as a claim beside the
+login that the kernel proves, and the role, which they too can only lower.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import pwd
 import re
 import socket
 import struct
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
@@ -19,6 +22,9 @@ from nodeagent.http.message import HttpError, Peer
 PREFACE = b"OUTSTATION-AS "
 _LINE_BYTES_MAX = 128
 _LINE = re.compile(rb"OUTSTATION-AS ([A-Za-z0-9][A-Za-z0-9._@+-]{0,63}) (operate|monitor)\r?\n")
+OPERATOR = "x-outstation-operator"
+ROLE = "x-outstation-role"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 _CREDENTIALS = struct.Struct("3i")
 
 
@@ -52,3 +58,21 @@ def with_preface(peer: Peer, data: bytes) -> tuple[bytes, Peer] | None:
         raise HttpError("REQUEST.MALFORMED", "the preface is not `OUTSTATION-AS <name> <operate|monitor>`")
     role: Literal["operate", "monitor"] = "operate" if peer.role == "operate" and match[2] == b"operate" else "monitor"
     return line, msgspec.structs.replace(peer, actor=match[1].decode("ascii"), role=role, kind="bridge")
+
+
+def as_said(peer: Peer, headers: Mapping[str, str]) -> Peer:
+    """The peer with what a request's headers say: `alice (claimed, root)` for alice over root's login.
+
+    A name that a bridge gave stands whatever is claimed; so does a login of the same name. Raises REQUEST.MALFORMED.
+    """
+    name, role = headers.get(OPERATOR), headers.get(ROLE)
+    if name is None and role is None:
+        return peer
+    if name is not None and not _NAME.fullmatch(name):
+        raise HttpError("REQUEST.MALFORMED", f"{OPERATOR} is 1 to 64 letters, digits and . _ @ + -")
+    if role not in (None, "operate", "monitor"):
+        raise HttpError("REQUEST.MALFORMED", f"{ROLE} is operate or monitor")
+    actor = peer.actor
+    if name is not None and peer.kind == "unix" and name != actor:
+        actor = f"{name} (claimed, {actor})"
+    return msgspec.structs.replace(peer, actor=actor, role="monitor" if role == "monitor" else peer.role)

@@ -151,7 +151,16 @@ class Agent:
 
     # -- requests
 
-    def ask(self, method: str, path: str, body: Any = None, *, preface: str = "", where: str = "agent.sock") -> Any:
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        preface: str = "",
+        where: str = "agent.sock",
+        headers: dict[str, str] | None = None,
+    ) -> Any:
         connection = _Unix(self.state / "run" / where)
         try:
             if preface:
@@ -159,7 +168,7 @@ class Agent:
                 connection.sock.sendall(preface.encode())
             data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
             outside = path.startswith("/v2") or path == "/metrics"
-            connection.request(method, path if outside else f"/agent/v1{path}", data)
+            connection.request(method, path if outside else f"/agent/v1{path}", data, headers or {})
             answer = connection.getresponse()
             text = answer.read()
             is_json = "json" in answer.headers.get("content-type", "")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 import subprocess
 import sys
 from typing import Any
@@ -66,6 +68,39 @@ def test_status_names_the_node_and_the_caller(node: Any) -> None:
     assert node.get("/status", where="monitor.sock")["access"] == "monitor"
     named = node.get("/status", preface="OUTSTATION-AS alice monitor\n")
     assert (named["actor"], named["access"]) == ("alice", "monitor")
+
+
+def test_a_name_that_is_only_said_is_written_down_as_a_claim_beside_the_login(node: Any) -> None:
+    login = pwd.getpwuid(os.getuid()).pw_name
+    alice = {"X-Outstation-Operator": "alice"}
+    assert node.get("/status", headers=alice)["actor"] == f"alice (claimed, {login})"
+    assert node.get("/status", headers={"X-Outstation-Operator": login})["actor"] == login
+    assert node.get("/status", headers=alice, preface="OUTSTATION-AS bob operate\n")["actor"] == "bob"
+    for wrong in ("a b", "", "x" * 65, "alice, root"):
+        headers = {"X-Outstation-Operator": wrong}
+        assert refused(node, lambda headers=headers: node.get("/status", headers=headers)) == "REQUEST.MALFORMED"
+    held = node.post("/hold", {"reason": "smoke"}, headers=alice, where="monitor.sock")
+    assert held["by"] == f"alice (claimed, {login})"
+    node.post("/hold/release", headers=alice)
+    actors = {
+        entry["actor"] for entry in node.get("/ledger?limit=1000")["entries"] if entry["action"].startswith("hold")
+    }
+    assert actors == {f"alice (claimed, {login})"}
+    said = [line["text"] for line in node.get("/logs?source=order&limit=1000")["lines"]]
+    assert f"hold by alice (claimed, {login})" in said
+    assert f"hold/release by alice (claimed, {login})" in said
+
+
+def test_a_role_that_is_said_lowers_the_sockets_and_never_raises_it(node: Any) -> None:
+    low = {"X-Outstation-Role": "monitor"}
+    assert node.get("/status", headers=low)["access"] == "monitor"
+    lease = {"holder": "alice"}
+    assert refused(node, lambda: node.post("/lease", lease, headers=low)) == "ACCESS.MONITOR_ONLY"
+    raised = {"X-Outstation-Role": "operate"}
+    at = "monitor.sock"
+    assert refused(node, lambda: node.post("/lease", lease, headers=raised, where=at)) == "ACCESS.MONITOR_ONLY"
+    wrong = {"X-Outstation-Role": "root"}
+    assert refused(node, lambda: node.get("/status", headers=wrong)) == "REQUEST.MALFORMED"
 
 
 def test_telemetry_comes_line_by_line_with_rising_cursors(node: Any) -> None:
