@@ -1,0 +1,218 @@
+"""Makes every picture in screenshots/: the app over a running plant, walked with keys. `make screenshots`.
+
+One plant serves all pictures; what happens to it (a good bundle, a bad one, a PLC that dies) is real.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+os.environ |= {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
+os.environ.pop("NO_COLOR", None)
+
+from textual.pilot import Pilot  # noqa: E402  (Textual reads the environment when it is imported)
+
+from console.demo.plan import BAD_NODE, DEGRADING_NODE, GOOD_NODE  # noqa: E402
+from console.demo.provision import OPERATOR  # noqa: E402
+from console.demo.running import Demo, running_demo  # noqa: E402
+from console.live import LiveOperations  # noqa: E402
+from console.seat import Seat  # noqa: E402
+from console.terminal import detect  # noqa: E402
+from console.times import SystemClock  # noqa: E402
+
+OUT = ROOT / "screenshots"
+SIZES = {"80x24": (80, 24), "140x40": (140, 40)}
+PLC = "plc-01"
+SEEN_S = 60.0
+DRAWN_S = 1.2
+
+Walk = Callable[[Pilot[object], Callable[[str], Awaitable[None]]], Awaitable[None]]
+
+
+def picture(seat: Seat, name: str) -> None:
+    """Writes screenshots/NAME.png."""
+    drawing = OUT / f"{name}.svg"
+    drawing.write_text(seat.export_screenshot(title="outstation"))
+    subprocess.run(["rsvg-convert", "--zoom", "1.0", "-o", OUT / f"{name}.png", drawing], check=True)
+    drawing.unlink()
+    print(f"screenshots/{name}.png", flush=True)
+
+
+async def until(pilot: Pilot[object], seen: str) -> None:
+    """Waits until the text is on the screen. Raises TimeoutError."""
+    seat = pilot.app
+    assert isinstance(seat, Seat)
+    try:
+        async with asyncio.timeout(SEEN_S):
+            while seen not in seat.screen_text():
+                await pilot.pause(0.2)
+    except TimeoutError:
+        print(seat.screen_text(), file=sys.stderr)
+        raise
+
+
+async def press(pilot: Pilot[object], *keys: str) -> None:
+    """Types keys as a person would, one after the other."""
+    for key in keys:
+        await pilot.press(key)
+        await pilot.pause(0.1)
+    await pilot.pause(DRAWN_S)
+
+
+async def type_text(pilot: Pilot[object], text: str) -> None:
+    await press(pilot, *("minus" if letter == "-" else letter for letter in text))
+
+
+async def to_node(pilot: Pilot[object], node: str) -> None:
+    """From the fleet to one node's screen, by the filter."""
+    await press(pilot, "1", "escape", "escape", "slash")
+    await type_text(pilot, node)
+    await press(pilot, "enter", "enter")
+    await until(pilot, "Overview")
+
+
+@contextlib.asynccontextmanager
+async def seated(demo: Demo, size: tuple[int, int], **options: object):  # type: ignore[no-untyped-def]
+    """The app over the demo's fleet, without a terminal."""
+    environ = {"TERM": "xterm-256color", "COLORTERM": "truecolor"} | ({"NO_COLOR": "1"} if options.get("mono") else {})
+    operations = LiveOperations(demo.fleet, demo.home.catalog, operator=OPERATOR)
+    seat = Seat(
+        demo.fleet,
+        operations,
+        terminal=detect(environ, "ascii" if options.get("ascii") else "utf-8", link="lan"),
+        clock=SystemClock(),
+        clip_file=demo.home.path / "clip.txt",
+    )
+    try:
+        async with seat.run_test(size=size) as pilot:
+            await pilot.pause(DRAWN_S)
+            yield pilot, (lambda name: picture(seat, name))
+    finally:
+        operations.close()
+
+
+async def quiet_screens(demo: Demo, label: str, size: tuple[int, int]) -> None:
+    """What a person sees on a day when nothing is done."""
+    async with seated(demo, size) as (pilot, take):
+        await until(pilot, "pump 1.0 r1")
+        take(f"fleet-{label}")
+        await to_node(pilot, GOOD_NODE)
+        await pilot.pause(DRAWN_S)
+        take(f"node-overview-{label}")
+        await press(pilot, "enter")
+        take(f"chart-{label}")
+        await press(pilot, "escape", "tab")
+        take(f"node-pipeline-{label}")
+        await press(pilot, "tab")
+        take(f"node-records-{label}")
+        await press(pilot, "tab")
+        take(f"node-logs-{label}")
+        await press(pilot, "tab")
+        take(f"node-deployments-{label}")
+        await press(pilot, "2")
+        take(f"alerts-{label}")
+        await press(pilot, "5")
+        take(f"logs-{label}")
+        await press(pilot, "1", "question_mark")
+        take(f"help-{label}")
+        await press(pilot, "escape", "ctrl+p")
+        take(f"palette-{label}")
+
+
+async def other_looks(demo: Demo) -> None:
+    """The fleet without colour, and in ASCII."""
+    for name, options in (("mono", {"mono": True}), ("ascii", {"ascii": True, "mono": True})):
+        async with seated(demo, SIZES["80x24"], **options) as (pilot, take):
+            await until(pilot, "pump 1.0 r1")
+            take(f"fleet-{name}-80x24")
+
+
+async def deploy(
+    demo: Demo, label: str, size: tuple[int, int], node: str, version: str, name: str, *, confirmed: bool
+) -> None:
+    """The deploy flow, each step a picture; then what became of the trial."""
+    async with seated(demo, size) as (pilot, take):
+        await to_node(pilot, node)
+        await press(pilot, "o")
+        await until(pilot, "OPERATE")
+        await press(pilot, "d")
+        await until(pilot, f"pump {version}")
+        rows = [line for line in text_of(pilot).splitlines() if line.startswith((" pump ", " bearing ", " casting "))]
+        await press(pilot, *(["down"] * next(at for at, row in enumerate(rows) if f"pump {version}" in row)))
+        take(f"{name}-1-bundle-{label}")
+        await press(pilot, "enter")
+        await until(pilot, "does it fit")
+        await pilot.pause(DRAWN_S)
+        take(f"{name}-2-passport-{label}")
+        await press(pilot, "enter")
+        take(f"{name}-3-summary-{label}")
+        await type_text(pilot, node)
+        await press(pilot, "enter")
+        await until(pilot, "TRIAL ")
+        take(f"{name}-4-trial-{label}")
+        if confirmed:
+            await press(pilot, "C", "enter")
+        await until(pilot, "nothing is on trial")
+        await pilot.pause(DRAWN_S)
+        take(f"{name}-5-ended-{label}")
+        await to_node(pilot, node)
+        await press(pilot, "shift+tab")
+        await pilot.pause(DRAWN_S)
+        take(f"{name}-6-history-{label}")
+
+
+async def faults(demo: Demo, label: str, size: tuple[int, int]) -> None:
+    """A worn pump, a PLC that is gone, and what the alerts say."""
+    await demo.plant.command(do="stop-plc", plc=PLC)
+    try:
+        async with seated(demo, size) as (pilot, take):
+            await until(pilot, GOOD_NODE + " source plc")
+            take(f"fleet-fault-{label}")
+            await press(pilot, "2")
+            take(f"alerts-fault-{label}")
+            await to_node(pilot, DEGRADING_NODE)
+            take(f"node-fault-{label}")
+            await to_node(pilot, GOOD_NODE)
+            await press(pilot, "tab")
+            take(f"node-pipeline-fault-{label}")
+    finally:
+        await demo.plant.command(do="start-plc", plc=PLC)
+
+
+def text_of(pilot: Pilot[object]) -> str:
+    assert isinstance(pilot.app, Seat)
+    return pilot.app.screen_text()
+
+
+async def main() -> None:
+    OUT.mkdir(exist_ok=True)
+    folder = ROOT / "build" / f"p{secrets.token_hex(2)}"
+    try:
+        async with running_demo(folder, lambda text: print(text, file=sys.stderr)) as demo:
+            watching = asyncio.ensure_future(demo.fleet.run())
+            try:
+                for label, size in SIZES.items():
+                    await quiet_screens(demo, label, size)
+                await other_looks(demo)
+                await deploy(demo, "80x24", SIZES["80x24"], GOOD_NODE, "2.0", "deploy", confirmed=True)
+                await deploy(demo, "140x40", SIZES["140x40"], BAD_NODE, "2.1", "bad-bundle", confirmed=False)
+                for label, size in SIZES.items():
+                    await faults(demo, label, size)
+            finally:
+                watching.cancel()
+                await asyncio.gather(watching, return_exceptions=True)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
