@@ -97,22 +97,22 @@ def enter_catalog(catalog: Catalog, plant: Plant, bundles: Bundles) -> None:
     for line in plant.nodes:
         catalog.put_node(row_of(address_of(line)))
     for path in (*bundles.first.values(), bundles.good, bundles.bad, bundles.refused):
-        found = archive.read_archive(path)
-        facts = found.facts()
-        catalog.put_bundle(
-            BundleRow(
-                digest=found.manifest_digest,
-                name=facts.name,
-                version=facts.version,
-                epoch=facts.epoch,
-                sequence=facts.sequence,
-                path=str(path),
-                size_bytes=path.stat().st_size,
-                signer=SIGNER,
-                facts={},
-                added_wall_s=time.time(),
+        with archive.read_archive(path) as found:
+            facts = found.facts()
+            catalog.put_bundle(
+                BundleRow(
+                    digest=found.manifest_digest,
+                    name=facts.name,
+                    version=facts.version,
+                    epoch=facts.epoch,
+                    sequence=facts.sequence,
+                    path=str(path),
+                    size_bytes=path.stat().st_size,
+                    signer=SIGNER,
+                    facts={},
+                    added_wall_s=time.time(),
+                )
             )
-        )
 
 
 async def deploy_first(fleet: LiveFleet, bundles: Bundles, say: Say) -> None:
