@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from console.cli import bundle, data, deploy, fleet, kit, node, outside
+from console.cli import bundle, data, deploy, fleet, kit, node, outside, rollout
 
-GROUPS = (node, fleet, data, deploy, bundle, kit, outside)
+GROUPS = (node, fleet, data, deploy, rollout, bundle, kit, outside)
 
 
 def add_verbs(parser: argparse.ArgumentParser) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from console import deploy
 from console.deploy import DeployFailed, Progress, Reach
 from console.rollout.gates import Sample
@@ -97,7 +99,7 @@ class LiveNodes:
         if not decisions:
             return found
         share = sum(decision == "alarm" for decision in decisions) / len(decisions)
-        return Sample(**{name: getattr(found, name) for name in found.__struct_fields__} | {"score_share": share})
+        return replace(found, score_share=share)
 
     async def confirm(self, node: str, deployment: str) -> Deployment:
         return await deploy.confirm(self._fleet, node, deployment, operator=self._operator)

@@ -24,7 +24,7 @@ def plan(policy: Policy, facts: Sequence[NodeFacts], bundle: BundleFacts) -> Pla
     groups = _groups(policy, facts)
     chosen: list[NodeFacts] = []
     left_out: list[LeftOut] = []
-    for fact in sorted((fact for fact in facts if _selected(policy, fact)), key=_order):
+    for fact in sorted((fact for fact in facts if selected(policy, fact)), key=_order):
         if why := _why_out(policy, bundle, fact):
             left_out.append(LeftOut(name=fact.name, reason=why[0], fix=why[1]))
         else:
@@ -83,7 +83,8 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def _selected(policy: Policy, fact: NodeFacts) -> bool:
+def selected(policy: Policy, fact: NodeFacts) -> bool:
+    """Whether the policy names the node, by what the console knows of it without asking."""
     select, labels = policy.select, dict(fact.labels)
     pairs = (
         (fact.name, select.nodes),

@@ -1,0 +1,132 @@
+"""Three waves over the demo's plant: real agents, real SSH, the real command line; its console killed in the middle."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from console.demo.aside import aside
+from console.demo.running import running_demo
+from console.demo.plan import UNPLUGGED_NODE
+from store.rollouts import Rollouts
+
+ROOT = Path(__file__).parents[2]
+WAIT_S = 60.0
+pytestmark = pytest.mark.timeout(180)
+POLICY = f"""
+name = "pumps"
+[select]
+nodes = ["pump-*"]
+exclude = ["{UNPLUGGED_NODE}"]
+[waves]
+canary = ["pump-01"]
+steps = [2, 3]
+soak = "2s"
+[trial]
+window = "40s"
+soak = "2s"
+[failures]
+unreachable = "20s"
+[gate]
+predictions_min = 1
+latency_ms_p95_ratio_max = 100.0
+rate_ratio_min = 0.1
+quality_share_drop_max = 1.0
+rejects_share_rise_max = 1.0
+"""
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    folder = ROOT / "build" / f"r{tmp_path_factory.mktemp('rollout').name[-4:]}"
+    shutil.rmtree(folder, ignore_errors=True)
+    with aside(running_demo(folder, print)) as found:
+        yield found
+
+
+def outstation(home: Path, *words: str) -> tuple[int, Any, str]:
+    """One verb with --json: exit code, answer, what was told."""
+    command = [sys.executable, "-m", "console", "--home", str(home), "--operator", "ada", *words, "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=WAIT_S, check=False)
+    return done.returncode, json.loads(done.stdout) if done.stdout else None, done.stderr
+
+
+@contextmanager
+def carried_out(home: Path, id_: str) -> Iterator[subprocess.Popen[str]]:
+    command = [
+        sys.executable,
+        "-m",
+        "console",
+        "--home",
+        str(home),
+        "--operator",
+        "ada",
+        "rollout",
+        "start",
+        id_,
+        "--yes",
+    ]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def until_in_trial(home: Path, id_: str, wave: int) -> str:
+    """The node of that wave that is in its trial."""
+    deadline_s = time.monotonic() + WAIT_S
+    with Rollouts(home / "catalog.db") as rows:
+        while time.monotonic() < deadline_s:
+            found = [target.node for target in rows.targets(id_) if target.wave == wave and target.state == "trial"]
+            if found:
+                return found[0]
+            time.sleep(0.05)
+    raise AssertionError(f"no node of wave {wave} came into its trial")
+
+
+def deployments(state: str) -> list[tuple[str, str, str]]:
+    with closing(sqlite3.connect(f"file:{state}/node.db?mode=ro", uri=True)) as connection:
+        return connection.execute("SELECT id, version, state FROM deployments WHERE version = '2.0'").fetchall()
+
+
+def test_a_rollout_whose_console_is_killed_in_its_second_wave_is_finished_by_the_next(
+    demo: Any, tmp_path: Path
+) -> None:
+    home, policy = demo.home.path, tmp_path / "policy.toml"
+    policy.write_text(POLICY)
+    code, made, told = outstation(home, "rollout", "plan", str(policy), "pump-2.0")
+    assert code == 0, told
+    assert [wave["nodes"] for wave in made["plan"]["waves"]] == [["pump-01"], ["pump-02"], ["pump-03"]]
+    assert [(out["name"], out["reason"]) for out in made["plan"]["left_out"]] == [
+        (UNPLUGGED_NODE, "the policy excludes it")
+    ]
+    with carried_out(home, made["id"]) as process:
+        node = until_in_trial(home, made["id"], 2)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert node == "pump-02"
+    _, shown, _ = outstation(home, "rollout", "show", made["id"])
+    assert (shown["state"], shown["success"]) == ("running", False)
+    code, ended, told = outstation(home, "rollout", "resume", made["id"], "--yes")
+    assert code == 0, told + json.dumps(ended, indent=2)
+    assert (ended["state"], ended["counts"]) == ("done", {"ok": 3})
+    assert [wave["verdict"]["says"] for wave in ended["waves"]] == ["pass"] * 3
+    nodes = {line["name"]: line["state"] for line in demo.plant.nodes}
+    for name in ("pump-01", "pump-02", "pump-03"):
+        assert [state for _, _, state in deployments(nodes[name])] == ["COMMITTED"], name
+    with Rollouts(home / "catalog.db") as rows:
+        asked = [(op.node, op.op, op.outcome) for op in reversed(rows.operations(made["id"]))]
+    assert [row[:2] for row in asked if row[1] == "activate"] == [(f"pump-0{n}", "activate") for n in (1, 2, 3)]
+    assert all(outcome for _, _, outcome in asked)
