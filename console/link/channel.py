@@ -17,6 +17,7 @@ class Wire(Protocol):
     def pause_reading(self) -> None: ...
     def resume_reading(self) -> None: ...
     def abort(self) -> None: ...
+    def write_eof(self) -> None: ...
 
 
 class Channel:
@@ -32,6 +33,7 @@ class Channel:
         self._readable = asyncio.Event()
         self._writable = asyncio.Event()
         self._writable.set()
+        self._gone = asyncio.Event()
         self.stderr = b""
         self.exit_status: int | None = None
 
@@ -60,6 +62,11 @@ class Channel:
         self._error = self._error or error
         self._readable.set()
         self._writable.set()
+
+    def lose(self, error: Exception | None) -> None:
+        """The channel itself is gone: nothing follows, not even an exit status."""
+        self.end(error)
+        self._gone.set()
 
     def set_writable(self, on: bool) -> None:
         """Whether the peer's window takes more bytes now."""
@@ -101,6 +108,15 @@ class Channel:
         self._wire.write(data)
         await self._writable.wait()
         self._raise_if_ended()
+
+    def write_end(self) -> None:
+        """Tells the peer that no more bytes come from here."""
+        if self._wire is not None and not self._gone.is_set():
+            self._wire.write_eof()
+
+    async def wait_gone(self) -> None:
+        """Returns when the channel is gone: `exit_status` is then as final as it gets."""
+        await self._gone.wait()
 
     def _raise_if_ended(self) -> None:
         if self._wire is None or (self._ended and self._error is not None):

@@ -62,7 +62,7 @@ class _Session(asyncssh.SSHUNIXSession[bytes], asyncssh.SSHClientSession[bytes])
         self._channel.exit_status = status
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._channel.end(exc)
+        self._channel.lose(exc)
 
     def pause_writing(self) -> None:
         self._channel.set_writable(False)
@@ -115,6 +115,12 @@ class Connection:
         raise BridgeRefused(
             LinkState.NO_AGENT, str(self.endpoint), said or f"the bridge ended with status {channel.exit_status}"
         )
+
+    async def open_command(self, command: str) -> Channel:
+        """The standard input and output of a command that sshd runs. Raises ChannelRefused, LinkError."""
+        with _explained(self.endpoint, CHANNEL_OPEN_S):
+            channel, _ = await self._open_session(command)
+            return channel
 
     async def wake(self) -> None:
         """Makes sshd before 10.1 turn Nagle's delay off, as it does at the first session: else 44 ms a reply."""

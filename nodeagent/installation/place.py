@@ -7,7 +7,6 @@ import os
 import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -60,7 +59,7 @@ def place(layout: Layout, version: str, wheels: Sequence[dict[str, Any]], python
     words = {"python": shlex.quote(python), "state": shlex.quote(str(layout.state))}
     for name, module in (("outstation-agent", "nodeagent"), ("outstation-keeper", "nodeagent.installation.keeper")):
         durable.write_file(new / name, (_LAUNCHER % {**words, "module": module}).encode(), 0o755)
-    _prove(new / "outstation-agent")
+    _prove(python, new / "site")
     unpack.compile_all(new / "site")
     facts = {"version": version, "python": python, "wheels": list(wheels)}
     durable.write_file(new / _PLACED, json.dumps(facts, indent=1).encode() + b"\n", 0o644)
@@ -68,17 +67,16 @@ def place(layout: Layout, version: str, wheels: Sequence[dict[str, Any]], python
     return files
 
 
-def _prove(agent: Path) -> None:
+def _prove(python: str, site: Path) -> None:
     """Loads what a worker will: a compiled part that does not fit this node shows itself now, not at night."""
     code = "import cryptography.hazmat.primitives.serialization, httptools, msgspec, numpy, onnxruntime, psutil"
-    script = agent.read_text("utf-8").replace('-m nodeagent "$@"', f"-c {shlex.quote(code)}")
-    tried = subprocess.run(
-        ["/bin/sh", "-s"], input=script.replace('"$0"', shlex.quote(str(agent))), capture_output=True, text=True,
-        timeout=INIT_S, check=False,
-    )  # fmt: skip
+    environment = {"PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1", "PATH": os.environ.get("PATH", os.defpath)}
+    command = [python, "-P", "-s", "-c", code]
+    tried = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=INIT_S, check=False)
     if tried.returncode != 0:
+        said = tried.stderr.strip().splitlines()[-1:] or [f"exit status {tried.returncode}"]
         raise SetupError(
-            f"the agent's packages do not load on this node: {tried.stderr.strip().splitlines()[-1:]}",
+            f"the agent's packages do not load on this node: {said[0]}",
             "is the kit for this node's Python and glibc, and may files below the prefix be executed?",
         )
 
@@ -121,8 +119,3 @@ def unstage(layout: Layout) -> None:
     if layout.staging.is_dir():
         shutil.rmtree(layout.staging)
         durable.sync_dir(layout.prefix)
-
-
-def interpreter(python: str) -> str:
-    """The interpreter that the agent is to run with: the named one, else the one that runs this."""
-    return python or sys.executable

@@ -1,0 +1,100 @@
+"""`python3 -m nodeagent.installation ZIP`: does what `request.json` in the zip asks, and answers with one JSON line."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from nodeagent.installation import boot, journal, keeper, place, systemd, wipe
+from nodeagent.installation.journal import Journal, SetupError
+from nodeagent.installation.layout import Layout
+from store.errors import DiskFull, StoreError
+
+EXIT_REFUSED = 1
+
+
+def main(arguments: list[str]) -> int:
+    """Exit status 0, or 1 with `error` and `hint` in the answer."""
+    with zipfile.ZipFile(arguments[0]) as carried:
+        request = json.loads(carried.read("request.json"))
+    os.umask(0o022)
+    try:
+        answer = _do(request)
+    except SetupError as error:
+        answer = {"error": str(error), "hint": error.hint}
+    except DiskFull as error:
+        answer = {"error": str(error), "hint": "free some room on the node, then run the same command again"}
+    except (StoreError, OSError, ValueError) as error:
+        answer = {"error": f"{type(error).__name__}: {error}", "hint": ""}
+    print(json.dumps(answer))
+    return EXIT_REFUSED if "error" in answer else 0
+
+
+def _do(request: dict[str, Any]) -> dict[str, Any]:
+    layout = Layout(Path(request["prefix"]), Path(request["state"]))
+    kept = journal.load(layout.journal)
+    match request["verb"]:
+        case "begin":
+            place.begin(layout, kept)
+            return {"staged": place.staged(layout), "placed": place.is_placed(layout, request["version"])}
+        case "place":
+            files = place.place(layout, request["version"], request["wheels"], request["python"] or sys.executable)
+            place.unstage(layout)
+            return {"files": files}
+        case "init":
+            return _init(layout, kept, request)
+        case "start":
+            return _start(layout, kept, request)
+        case "stop":
+            wipe.stop(layout, kept)
+            return {}
+        case "unstage":
+            place.unstage(layout)
+            return {}
+        case "wipe":
+            return {"left": wipe.wipe(layout, kept, keep_state=request["keep_state"])}
+        case other:
+            raise SetupError(f"no verb {other}")
+
+
+def _init(layout: Layout, kept: Journal, request: dict[str, Any]) -> dict[str, Any]:
+    journal.make_folder(kept, layout.state.parent, 0o755)
+    if request["start"] == "systemd":
+        systemd.make_account(kept)
+    node_id = place.init(
+        layout,
+        request["version"],
+        name=request["name"],
+        site=request["site"],
+        signers=request["signers"],
+        run=request["run"],
+    )
+    return {"node_id": node_id, "before": place.switch(layout, request["version"])}
+
+
+def _start(layout: Layout, kept: Journal, request: dict[str, Any]) -> dict[str, Any]:
+    how = request["start"]
+    if how in ("systemd", "systemd-user"):
+        return {"notes": systemd.install(layout, kept, user=how == "systemd-user", restart=request["restart"])}
+    notes = []
+    if how == "cron":
+        kept.will("crontab")
+        boot.add_to_crontab(layout)
+    elif how == "rc.local":
+        kept.will("rc.local", path=str(boot.RC_LOCAL))
+        boot.add_to_rc_local(layout)
+    else:
+        notes = ["nothing on this node starts it at boot: after a restart run the same command again"]
+    if request["restart"]:
+        keeper.stop(layout.keeper_lock)
+    if not keeper.pids_of(layout.keeper_lock):
+        boot.start_keeper(layout)
+    return {"notes": notes}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
