@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from console.clipboard import clip_file
@@ -13,29 +12,28 @@ from console.times import Clock, SystemClock
 
 if TYPE_CHECKING:
     from console.asking import SeatPrompter
-    from console.operations import Operations
-    from console.view import Fleet
+    from console.opening import Opened, Opening
 
 EXIT_USAGE = 2
 
 
 def run(
-    fleet: Fleet,
-    operations: Operations,
+    opening: Opened | Opening,
     *,
+    operator: str,
     operate: bool = False,
     ascii: bool = False,  # noqa: A002
     link: LinkName | None = None,
     look: str = "",
     thin: bool = True,
-    background: Sequence[Callable[[], Awaitable[None]]] = (),
     prompter: SeatPrompter | None = None,
     clock: Clock | None = None,
 ) -> int:
     """Runs the app until the person leaves; the exit code of the process.
 
-    `background` is started after the first paint, in the app's own loop: what connects and keeps `fleet` goes there.
-    `prompter` is what the links ask a person with. `look` and `link` win over what the terminal suggests.
+    `opening` is the fleet, or what opens it: then it is called in a thread after the first paint, so that nothing it
+    imports is waited for. Its background work runs in the app's own loop and ends with it. `prompter` is what the
+    links ask a person with. `look` and `link` win over what the terminal suggests.
     """
     encoding = getattr(sys.__stderr__, "encoding", None) or "ascii"
     try:
@@ -48,17 +46,20 @@ def run(
     from console.seat import Seat
 
     seat = Seat(
-        fleet,
-        operations,
+        opening,
+        operator=operator,
         terminal=terminal,
         clock=clock or SystemClock(),
         clip_file=clip_file(os.path.expanduser("~")),
         operate=operate,
         look=look,
         thin=thin,
-        background=background,
     )
     if prompter is not None:
         prompter.attach(seat)
-    code = seat.run(mouse=terminal.link.mouse)
+    try:
+        code = seat.run(mouse=terminal.link.mouse)
+    finally:
+        if seat.opened is not None and seat.opened.close is not None:
+            seat.opened.close()
     return code or seat.return_code or 0

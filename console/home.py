@@ -7,10 +7,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from console.view import NodeAddress
 from store import durable
-from store.catalog import Catalog, NodeRow
+
+if TYPE_CHECKING:
+    from store.catalog import Catalog, NodeRow
 
 HOME_VARIABLE = "OUTSTATION_HOME"
 OPERATOR_VARIABLE = "OUTSTATION_OPERATOR"
@@ -42,6 +45,8 @@ class Home:
 
     def open_catalog(self) -> Catalog:
         """The console's database. Raises StoreError kinds."""
+        from store.catalog import Catalog  # Slow: the app has painted by the time it gets here.
+
         self.make()
         return Catalog(self.catalog)
 
@@ -77,4 +82,6 @@ def address_of(row: NodeRow) -> NodeAddress:
 
 def row_of(address: NodeAddress) -> NodeRow:
     """The other way round."""
+    from store.catalog import NodeRow
+
     return NodeRow(**{field.name: getattr(address, field.name) for field in fields(NodeRow)})

@@ -7,40 +7,47 @@ import os
 import sys
 
 from console.asking import SeatPrompter
-from console.fleet import LiveFleet
-from console.home import address_of, find_home, operator_name
-from console.link.ready import make_pool
-from console.live import LiveOperations
-from store.errors import StoreError
+from console.opening import Opened, OpeningFailed
 
-FAILED = 1
 USAGE = 2
 
 
 def run_app(args: argparse.Namespace) -> int:
-    """Runs the app until the person leaves; the exit code. The links start after the first paint."""
+    """Runs the app until the person leaves; the exit code. Catalog and links are opened after the first paint."""
     from console.app import run
+    from console.home import operator_name
 
     try:
-        home, operator = find_home(args.home, os.environ), operator_name(args.operator, os.environ)
-        catalog = home.open_catalog()
-    except (StoreError, ValueError) as error:
+        operator = operator_name(args.operator, os.environ)
+    except ValueError as error:
         print(f"outstation: {error}", file=sys.stderr)
-        return FAILED if isinstance(error, StoreError) else USAGE
-    with catalog:
-        prompter = SeatPrompter()
-        fleet = LiveFleet([address_of(row) for row in catalog.nodes()], make_pool(home, prompter))
-        operations = LiveOperations(fleet, home.catalog, operator=operator)
-        try:
-            return run(
-                fleet,
-                operations,
-                operate=args.operate,
-                ascii=args.ascii,
-                link=args.link,
-                look=args.look,
-                background=(fleet.run,),
-                prompter=prompter,
-            )
-        finally:
-            operations.close()
+        return USAGE
+    prompter = SeatPrompter()
+    return run(
+        lambda: open_fleet(args.home, operator, prompter),
+        operator=operator,
+        operate=args.operate,
+        ascii=args.ascii,
+        link=args.link,
+        look=args.look,
+        prompter=prompter,
+    )
+
+
+def open_fleet(home_option: str | None, operator: str, prompter: SeatPrompter) -> Opened:
+    """The console's own fleet, not connected yet. Raises OpeningFailed. Blocks, and imports much: for a thread."""
+    from console.fleet import LiveFleet
+    from console.home import address_of, find_home
+    from console.link.ready import make_pool
+    from console.live import LiveOperations
+    from store.errors import StoreError
+
+    home = find_home(home_option, os.environ)
+    try:
+        with home.open_catalog() as catalog:
+            addresses = [address_of(row) for row in catalog.nodes()]
+        fleet = LiveFleet(addresses, make_pool(home, prompter))
+    except (StoreError, ValueError) as error:
+        raise OpeningFailed(str(error)) from error
+    operations = LiveOperations(fleet, home.catalog, operator=operator)
+    return Opened(fleet, operations, background=(fleet.run,), close=operations.close)

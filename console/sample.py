@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from console.opening import Opened
 from console.sample_plant import NOW_S, WALL_S, many, plant
 from console.terminal import LINKS, Colours, Terminal
 from console.view import LinkState, NodeView
@@ -148,9 +149,14 @@ def sample_seat(
     shown = SampleFleet() if fleet is None else fleet
     terminal = Terminal("xterm-256color", colours, ascii, not ascii, LINKS["lan"])
     return Seat(
-        shown, SampleOperations(shown), terminal=terminal, clock=clock or StillClock(), clip_file=clip_file,
-        operate=operate, look=look,
-    )  # fmt: skip
+        Opened(shown, SampleOperations(shown)),
+        operator="alice",
+        terminal=terminal,
+        clock=clock or StillClock(),
+        clip_file=clip_file,
+        operate=operate,
+        look=look,
+    )
 
 
 def main(argv: list[str]) -> int:
@@ -175,14 +181,13 @@ def main(argv: list[str]) -> int:
             fleet.step(options.change, clock)
 
     return run(
-        fleet,
-        SampleOperations(fleet),
+        Opened(fleet, SampleOperations(fleet), background=(live,)),
+        operator="alice",
         operate=options.operate,
         ascii=options.ascii,
         link=options.link,
         look=options.look,
         thin=not options.whole_regions,
-        background=(live,),
         clock=clock,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -20,6 +20,7 @@ from console import clipboard, figures
 from console.board import Board, BoardAlert, survey
 from console.driver import ConsoleDriver, ThinApp, leave_at_once
 from console.messages import BoardChanged, Said, WorkChanged
+from console.opening import Background, Opened, Opening, OpeningFailed
 from console.operations import OnStep, OperationFailed, Operations, Step
 from console.output import ControlFilter
 from console.screens.fleet import FleetPage
@@ -44,7 +45,6 @@ EXIT_TERMINATED: Final = 143
 EXIT_HUNG_UP: Final = 129
 
 Place = tuple[str, str]
-Background = Callable[[], Awaitable[None]]
 
 
 class Seat(ThinApp, inherit_bindings=False):
@@ -58,20 +58,21 @@ class Seat(ThinApp, inherit_bindings=False):
 
     def __init__(
         self,
-        fleet: Fleet,
-        operations: Operations,
+        opening: Opened | Opening,
         *,
+        operator: str,
         terminal: Terminal,
         clock: Clock,
         clip_file: Path,
         operate: bool = False,
         look: str = "",
         thin: bool = True,
-        background: Sequence[Background] = (),
     ) -> None:
         super().__init__(ascii=terminal.ascii, thin=thin)
         self._filters.append(ControlFilter())
-        self.fleet, self.operations, self.terminal, self.clock = fleet, operations, terminal, clock
+        self.opened = opening if isinstance(opening, Opened) else None
+        self._opening = opening if not isinstance(opening, Opened) else None
+        self.operator, self.terminal, self.clock = operator, terminal, clock
         self.look = look_for(look or default_name(terminal), terminal)
         self.works = Works()
         self.board = Board()
@@ -85,7 +86,6 @@ class Seat(ThinApp, inherit_bindings=False):
         self._own_acknowledged: dict[str, str] = {}
         self._alert_shown: tuple[str, float] = ("", 0.0)
         self._clip_file = clip_file
-        self._background = tuple(background)
         self._places: list[Place] = [("fleet", "")]
         self._place = 0
         self._pages: dict[str, Page] = {}
@@ -93,7 +93,8 @@ class Seat(ThinApp, inherit_bindings=False):
         for name in LOOKS:
             self.register_theme(textual_theme(LOOKS[name]()))
         self.theme = f"outstation-{self.look.name}"
-        self.look_again()
+        if self.opened is not None:
+            self.look_again()
 
     # ------------------------------------------------------------ life
 
@@ -110,14 +111,34 @@ class Seat(ThinApp, inherit_bindings=False):
         if isinstance(self._driver, ConsoleDriver):
             self.set_interval(WATCH_S, partial(self._watch_terminal, self._driver))
         self.app_resume_signal.subscribe(self, lambda _: self.forget_screen())
+        self.call_after_refresh(self.run_worker, self._open(), group="background", exit_on_error=True)
+
+    async def _open(self) -> None:
+        """Opens the fleet after the first paint, and starts what keeps it."""
+        if self._opening is not None:
+            try:
+                self.opened = await asyncio.to_thread(self._opening)
+            except OpeningFailed as failure:
+                self.exit(1, return_code=1, message=f"outstation: {failure}")
+                return
+            self.tick()
+        assert self.opened is not None
+        for start in self.opened.background:
+            self.run_worker(_run(start), group="background", exit_on_error=True)
         if self._operate_first:
             self.do_operate()
-        self.call_after_refresh(self._start_background)
 
-    def _start_background(self) -> None:
-        """What connects and keeps the fleet starts after the first paint."""
-        for start in self._background:
-            self.run_worker(_run(start), group="background", exit_on_error=True)
+    @property
+    def fleet(self) -> Fleet:
+        """The fleet; only asked for once it is open."""
+        assert self.opened is not None
+        return self.opened.fleet
+
+    @property
+    def operations(self) -> Operations:
+        """What can be asked of the nodes; only used once the fleet is open."""
+        assert self.opened is not None
+        return self.opened.operations
 
     def _watch_terminal(self, driver: ConsoleDriver) -> None:
         if driver.watched.lost or is_gone(driver.watched.fileno()):
@@ -147,7 +168,7 @@ class Seat(ThinApp, inherit_bindings=False):
         """One look at the fleet; nothing is drawn when nothing changed."""
         if self.operating and self.clock.monotonic_s() - self._touched_s > OPERATE_IDLE_S:
             self._to_monitor("MONITOR again after 15 minutes without a key")
-        if self.paused_at_s is None:
+        if self.paused_at_s is None and self.opened is not None:
             changed = self.look_again()
             self._post(BoardChanged(self.board, changed))
 
@@ -170,7 +191,7 @@ class Seat(ThinApp, inherit_bindings=False):
             site=self.site or "all sites",
             operate=self.operating,
             operate_left=f"{max(1, round(left_s / 60))}m" if self.operating else "",
-            operator=self.operations.operator,
+            operator=self.operator,
             clock=figures.clock(self.clock.epoch_s()),
             link=figures.milliseconds(rtt) if rtt is not None else "",
             running=self.works.running,
@@ -281,6 +302,9 @@ class Seat(ThinApp, inherit_bindings=False):
         return self.screen if isinstance(self.screen, Page) else None
 
     def do_operate(self) -> None:
+        if self.opened is None:
+            self.say("the catalog is still being opened")
+            return
         if self.operating:
             self._to_monitor("MONITOR: nothing on a line can be changed now")
             return
@@ -293,7 +317,7 @@ class Seat(ThinApp, inherit_bindings=False):
     def _proved(self, _: Work) -> None:
         self.operating = True
         self.touch()
-        self.say(f"OPERATE as {self.operations.operator}: nodes can be changed; back to MONITOR after 15 idle minutes")
+        self.say(f"OPERATE as {self.operator}: nodes can be changed; back to MONITOR after 15 idle minutes")
         self.tick()
 
     def _to_monitor(self, text: str) -> None:
@@ -325,7 +349,7 @@ class Seat(ThinApp, inherit_bindings=False):
     def acknowledge(self, alert: BoardAlert) -> None:
         """Writes the operator's name under an alert: on its node, or here for one about the link."""
         if alert.id == 0:
-            self._own_acknowledged[alert.key] = self.operations.operator
+            self._own_acknowledged[alert.key] = self.operator
             self.say(f"acknowledged on this console: {alert.node} {alert.message}")
             self.tick()
             return
@@ -333,7 +357,7 @@ class Seat(ThinApp, inherit_bindings=False):
         async def send(_: OnStep) -> None:
             await self.operations.acknowledge(alert.node, alert.id, "")
 
-        said = f"acknowledged as {self.operations.operator}: {alert.node} {alert.message}"
+        said = f"acknowledged as {self.operator}: {alert.node} {alert.message}"
         self.begin("acknowledge", f"acknowledge on {alert.node}", alert.node, send, then=lambda _: self.say(said))
 
     # ------------------------------------------------------------ the way about

@@ -54,7 +54,10 @@ class FleetPage(Page):
 
     def draw(self, changed: frozenset[str] | None) -> None:
         super().draw(changed)
-        self.table.empty = EMPTY if not self.board.nodes else ("Nothing matches.", "esc clears the filter")
+        if self.seat.opened is None:
+            self.table.empty = ("The catalog is being opened.",)
+        else:
+            self.table.empty = EMPTY if not self.board.nodes else ("Nothing matches.", "esc clears the filter")
         if changed is None or self.board.now_s - self._moved_s >= SETTLE_S or self._is_news():
             self.lay_out()
         self.table.set_marked(self.seat.marked)

@@ -15,6 +15,7 @@ import asyncio, sys
 from dataclasses import replace
 import msgspec
 from console.app import run
+from console.opening import Opened
 from console.sample import SampleFleet, StillClock
 from console.sample_operations import SampleOperations
 from console.sample_plant import WALL_S, plant
@@ -46,7 +47,8 @@ for name in list(views)[:6]:
     address = replace(view.address, name="a" + EVIL + name, site=EVIL, line=EVIL)
     views[address.name] = replace(view, address=address, telemetry=telemetry, link_error=EVIL)
 fleet = Fleet(views)
-sys.exit(run(fleet, Operations(fleet), thin="--whole-regions" not in sys.argv, clock=StillClock()))
+opened = Opened(fleet, Operations(fleet))
+sys.exit(run(opened, operator="alice", thin="--whole-regions" not in sys.argv, clock=StillClock()))
 """
 
 KEYS = ("j", "j", "\r", "\t", "\t", "\t", "\t", "\x1b", "2", "5", "1", "h", "\x1b", "b")

@@ -1,0 +1,29 @@
+"""What a seat is opened on. The screen is drawn first: the catalog, the links and all they import come after it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from console.operations import Operations
+from console.view import Fleet
+
+Background = Callable[[], Awaitable[None]]
+
+
+class OpeningFailed(Exception):
+    """The console cannot begin. The text says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The fleet, what can be asked of it, what keeps it up to date in the app's loop, and how all of it is closed."""
+
+    fleet: Fleet
+    operations: Operations
+    background: tuple[Background, ...] = ()
+    close: Callable[[], None] | None = None
+
+
+# Called once, in a thread, after the first paint. Raises OpeningFailed.
+Opening = Callable[[], Opened]
