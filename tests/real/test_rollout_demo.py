@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from console.demo.aside import aside
-from console.demo.running import running_demo
 from console.demo.plan import UNPLUGGED_NODE
+from console.demo.running import running_demo
 from store.rollouts import Rollouts
 
 ROOT = Path(__file__).parents[2]

@@ -71,24 +71,33 @@ class Console:
     dead: bool = False
 
     def step(self) -> None:
+        self.check()
         self.steps += 1
-        self.dead = self.dead or self.steps == self.dies_at
+        self.dead = self.steps == self.dies_at
+        self.check()
+
+    def check(self) -> None:
         if self.dead:
             raise Killed
 
 
 @dataclass
 class Book:
-    """The rows, one call after the other; a kill comes before a write, or behind it."""
+    """The rows, one call after the other. A write is a step: the console may die as soon as it is durable.
+
+    To die before it is the same as to die behind the step before.
+    """
 
     rows: Rollouts
     console: Console
 
     async def __call__(self, act: Callable[[Rollouts], Any]) -> Any:
         await asyncio.sleep(0)
-        self.console.step()
+        self.console.check()
+        written = self.rows._connection.total_changes
         found = act(self.rows)
-        self.console.step()
+        if self.rows._connection.total_changes > written:
+            self.console.step()
         return found
 
 
