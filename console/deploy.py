@@ -32,10 +32,15 @@ PAUSE_S = 1.0
 BOTTOM = {DeploymentState.REFUSED, DeploymentState.ROLLED_BACK}
 
 
-class Reach(Protocol):
-    """How nodes are spoken to; a LiveFleet is one."""
+class Clients(Protocol):
+    """How nodes are asked; a LiveFleet is one, and so is every Reach."""
 
     def client(self, name: str) -> AgentClient: ...
+
+
+class Reach(Clients, Protocol):
+    """How nodes are changed; an OperateLane is one."""
+
     def bulk_client(self, name: str) -> AbstractAsyncContextManager[AgentClient]: ...
     def fresh_client(self, name: str) -> AbstractAsyncContextManager[AgentClient]: ...
 
@@ -305,6 +310,7 @@ def running_trial(deployments: list[Deployment]) -> Deployment | None:
 
 __all__ = [
     "AgentError",
+    "Clients",
     "DeployFailed",
     "Progress",
     "Reach",

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import aclosing
+from dataclasses import replace
 from types import MappingProxyType
 
 from console.client import AgentClient
+from console.lane import OperateLane
 from console.link.errors import LinkError
-from console.link.node import NodeLink
-from console.link.pool import BULK, LIVE, Pool
+from console.link.node import MONITOR, NodeLink
+from console.link.pool import Pool
 from console.pace import Pace
 from console.view import LinkState, NodeAddress, NodeView
 from console.watch import Watch
@@ -23,17 +25,24 @@ GONE_NAMES_MAX = 1_000
 
 
 class LiveFleet:
-    """`console.view.Fleet` over SSH. Clients work whether or not `run` does; views move only while it does."""
+    """`console.view.Fleet` over SSH. Clients work whether or not `run` does; views move only while it does.
+
+    Its links speak to each node's monitor socket: what changes a node goes over the lane of `operate`. `operator` is
+    the person's name as nodes write it down.
+    """
 
     def __init__(
         self,
         addresses: Iterable[NodeAddress],
         pool: Pool,
         *,
+        operator: str = "",
         pace: Pace | None = None,
         random_unit: Callable[[], float] = random.random,
     ) -> None:
         self._pool, self._pace, self._random = pool, pace or Pace(), random_unit
+        self._operator = operator
+        self._lanes: list[OperateLane] = []
         self._version = 0
         self._views: dict[str, NodeView] = {}
         self._changed: dict[str, int] = {}
@@ -78,7 +87,7 @@ class LiveFleet:
             raise ValueError(f"there is a node {address.name} already")
         if len(self._views) >= NODES_MAX:
             raise ValueError(f"a fleet holds at most {NODES_MAX} nodes")
-        link = NodeLink(address, self._pool, lane=LIVE)
+        link = NodeLink(address, self._pool, role=MONITOR, operator=self._operator)
         view = NodeView(address=address, link_since_wall_s=time.time())
         watch = Watch(
             view,
@@ -127,7 +136,10 @@ class LiveFleet:
             await self.aclose()
 
     async def aclose(self) -> None:
-        """Closes every link; a client that is used again connects again."""
+        """Closes every link, those of lanes for good; a client of the fleet that is used again connects again."""
+        for lane in self._lanes:
+            await lane.aclose()
+        self._lanes.clear()
         for link in list(self._links.values()):
             await link.aclose()
 
@@ -137,25 +149,16 @@ class LiveFleet:
         """The node's client on its live link. Raises KeyError for an unknown name."""
         return self._watches[name].client
 
-    def bulk_client(self, name: str) -> AbstractAsyncContextManager[AgentClient]:
-        """`async with`: a client on a connection, and jump connections, of its own, for many bytes."""
-        return self._borrow(name, BULK)
+    def operate(self) -> OperateLane:
+        """A lane of its own for changes: new logins, and whoever has to be asked for one is asked again."""
+        self._lanes = [lane for lane in self._lanes if not lane.is_over]
+        self._lanes.append(OperateLane(self._pool.anew(), self._pinned, operator=self._operator))
+        return self._lanes[-1]
 
-    def fresh_client(self, name: str) -> AbstractAsyncContextManager[AgentClient]:
-        """`async with`: a client on a login made now, to prove that the node can still be logged in to."""
-        return self._borrow(name, LIVE)
-
-    @asynccontextmanager
-    async def _borrow(self, name: str, lane: str) -> AsyncIterator[AgentClient]:
-        live = self._links[name]
-        link = NodeLink(live.address, self._pool, lane=lane)
-        link.mode = live.mode
-        try:
-            client = AgentClient(link, name, node_id=live.address.node_id or self._node_ids()[name])
-            await client.identify()
-            yield client
-        finally:
-            await link.aclose()
+    def _pinned(self, name: str) -> NodeAddress:
+        """The address with the id that is pinned, or that the node told."""
+        address = self._links[name].address
+        return replace(address, node_id=address.node_id or self._node_ids()[name])
 
     async def follow_logs(self, name: str, after: int | None = None) -> AsyncGenerator[LogLine, None]:
         """Log lines as they come; after a loss it goes on at the cursor as soon as the node is up again."""

@@ -46,7 +46,7 @@ def open_fleet(home_option: str | None, operator: str, prompter: SeatPrompter) -
     try:
         with home.open_catalog() as catalog:
             addresses = [address_of(row) for row in catalog.nodes()]
-        fleet = LiveFleet(addresses, make_pool(home, prompter))
+        fleet = LiveFleet(addresses, make_pool(home, prompter), operator=operator)
     except (StoreError, ValueError) as error:
         raise OpeningFailed(str(error)) from error
     operations = LiveOperations(fleet, home.catalog, operator=operator)

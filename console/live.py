@@ -1,6 +1,7 @@
 """What screens start, over the live links: the same core as the command line, errors as the app shows them.
 
-The catalog is used in one thread of its own. Changes need OPERATE; hold, acknowledge and label do not.
+The catalog is used in one thread of its own. Changes need OPERATE and go over its lane; hold, acknowledge and label
+do not.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from console import deploy as flow
 from console.clean import clean
 from console.deploy import DeployFailed, Progress, Reach
 from console.failure import EXPECTED, Failure, account
+from console.fleet import LiveFleet
+from console.lane import OperateLane
 from console.operations import BundleEntry, OnStep, OperationFailed, Step
+from console.view import LinkState
 from nodeagent.protocol import Alert, Deployment, DeploymentState, LogsPage, Passport, RecordsPage, Trend
 from store.archive import Archive, read_archive
 from store.catalog import BundleRow, Catalog, DeploymentRow
@@ -30,11 +34,11 @@ FINAL = {DeploymentState.COMMITTED, DeploymentState.ROLLED_BACK, DeploymentState
 class LiveOperations:
     """`console.operations.Operations` over a fleet's links."""
 
-    def __init__(self, fleet: Reach, catalog: Path, *, operator: str) -> None:
+    def __init__(self, fleet: LiveFleet, catalog: Path, *, operator: str) -> None:
         self._fleet, self._path, self._operator = fleet, catalog, operator
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="catalog")
         self._opened: Catalog | None = None
-        self._operating = False
+        self._lane: OperateLane | None = None
 
     @property
     def operator(self) -> str:
@@ -47,10 +51,31 @@ class LiveOperations:
         self._thread.shutdown()
 
     async def enter_operate(self) -> None:
-        self._operating = True
+        """By a login made now, for which the person is asked again whatever the server or the key asks for.
+
+        Where no node is reached there is nothing to prove it against: then the first change on a node does.
+        """
+        if self._lane is not None:
+            return
+        lane = self._fleet.operate()
+        try:
+            await self._guarded("OPERATE", "", lane.prove(self._reachable()))
+        except BaseException:
+            await lane.aclose()
+            raise
+        self._lane = lane
+
+    def _reachable(self) -> list[str]:
+        """Nodes that are up, then those that may be."""
+        order = {LinkState.UP: 0, LinkState.STALE: 1, LinkState.CONNECTING: 2}
+        found = [(order[view.link], name) for name, view in self._fleet.views().items() if view.link in order]
+        return [name for _, name in sorted(found)]
 
     async def leave_operate(self) -> None:
-        self._operating = False
+        """Ends the lane's connections; behind a change that is under way, and nothing new begins meanwhile."""
+        lane, self._lane = self._lane, None
+        if lane is not None:
+            await lane.leave()
 
     # -- the catalog
 
@@ -82,10 +107,10 @@ class LiveOperations:
         return await self._guarded("passport", node, ask())
 
     async def deploy(self, node: str, digest: str, *, window_s: float, on_step: OnStep) -> Deployment:
-        return await self._change("deploy", node, lambda: self._deploy(node, digest, window_s, on_step))
+        return await self._change("deploy", node, lambda lane: self._deploy(lane, node, digest, window_s, on_step))
 
-    async def _deploy(self, node: str, digest: str, window_s: float, on_step: OnStep) -> Deployment:
-        node_id = await self._fleet.client(node).identify()
+    async def _deploy(self, lane: Reach, node: str, digest: str, window_s: float, on_step: OnStep) -> Deployment:
+        node_id = await lane.client(node).identify()
         row = DeploymentRow(
             id=uuid.uuid4().hex,
             node=node,
@@ -99,7 +124,7 @@ class LiveOperations:
             await self._in_catalog(lambda catalog: catalog.start_deployment(row))
             try:
                 found = await flow.deploy(
-                    self._fleet,
+                    lane,
                     node,
                     archive,
                     window_s=window_s,
@@ -119,16 +144,16 @@ class LiveOperations:
         await self._in_catalog(partial(Catalog.set_deployment, id_=id_, state=state, detail=detail, ended_wall_s=ended))
 
     async def confirm(self, node: str, deployment: str) -> Deployment:
-        async def act() -> Deployment:
-            found = await flow.confirm(self._fleet, node, deployment, operator=self._operator)
+        async def act(lane: Reach) -> Deployment:
+            found = await flow.confirm(lane, node, deployment, operator=self._operator)
             await self._note(deployment, found.state)
             return found
 
         return await self._change("confirm", node, act)
 
     async def rollback(self, node: str, deployment: str, reason: str) -> Deployment:
-        async def act() -> Deployment:
-            found = await flow.rollback(self._fleet, node, deployment, operator=self._operator, reason=reason)
+        async def act(lane: Reach) -> Deployment:
+            found = await flow.rollback(lane, node, deployment, operator=self._operator, reason=reason)
             await self._note(deployment, found.state, reason)
             return found
 
@@ -138,12 +163,12 @@ class LiveOperations:
         return await self._change(
             "revert",
             node,
-            lambda: flow.revert(self._fleet, node, bundle, operator=self._operator, window_s=window_s, reason=reason),
+            lambda lane: flow.revert(lane, node, bundle, operator=self._operator, window_s=window_s, reason=reason),
         )
 
     async def extend(self, node: str, deployment: str, window_s: float) -> Deployment:
         return await self._change(
-            "extend", node, lambda: flow.extend(self._fleet, node, deployment, window_s, operator=self._operator)
+            "extend", node, lambda lane: flow.extend(lane, node, deployment, window_s, operator=self._operator)
         )
 
     async def deployments(self, node: str) -> list[Deployment]:
@@ -156,7 +181,7 @@ class LiveOperations:
         await self._guarded("hold", node, self._fleet.client(node).hold(reason))
 
     async def release(self, node: str, reason: str) -> None:
-        await self._change("release", node, lambda: self._fleet.client(node).release(reason))
+        await self._change("release", node, lambda lane: lane.client(node).release(reason))
 
     async def acknowledge(self, node: str, alert: int, note: str) -> Alert:
         return await self._guarded("acknowledge", node, self._fleet.client(node).acknowledge(alert, note))
@@ -179,10 +204,11 @@ class LiveOperations:
 
     # -- how it ends
 
-    async def _change(self, what: str, node: str, act: Callable[[], Awaitable[T]]) -> T:
-        if not self._operating:
+    async def _change(self, what: str, node: str, act: Callable[[Reach], Awaitable[T]]) -> T:
+        if self._lane is None:
             raise OperationFailed(what, node=node, why=["this console is in MONITOR"], hint="press o for OPERATE")
-        return await self._guarded(what, node, act())
+        async with self._lane.change() as lane:
+            return await self._guarded(what, node, act(lane))
 
     async def _guarded(self, what: str, node: str, work: Awaitable[T]) -> T:
         try:

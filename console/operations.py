@@ -84,7 +84,7 @@ class Operations(Protocol):
         ...
 
     async def leave_operate(self) -> None:
-        """Closes what `enter_operate` opened."""
+        """Closes what `enter_operate` opened, behind a change that is still under way."""
         ...
 
     async def bundles(self) -> list[BundleEntry]:

@@ -21,7 +21,8 @@ from nodeagent.protocol import Telemetry
 class Link(Protocol):
     """What a watch needs of the link besides requests."""
 
-    mode: str
+    @property
+    def mode(self) -> str: ...
 
     async def drop(self) -> None: ...
 

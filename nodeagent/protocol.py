@@ -15,6 +15,9 @@ import msgspec
 PROTOCOL_MAJOR = 1
 PROTOCOL_MINOR = 0
 API = "/agent/v1"
+# What a request may say of its sender: a name, written down as a claim, and a role, which can only lower the socket's.
+OPERATOR_HEADER = "X-Outstation-Operator"
+ROLE_HEADER = "X-Outstation-Role"
 
 # What one request or answer may hold. The server refuses more with LIMIT.*; the client never asks for more.
 JSON_BYTES_MAX = 1 << 20

@@ -13,7 +13,7 @@ from console.cli.bundle import find_bundle
 from console.cli.session import Session
 from console.deploy import DeployFailed, Progress, check_passport, confirm, deploy, revert, rollback, running_trial
 from console.failure import EXPECTED, FAILED, OK, Failure, account
-from console.fleet import LiveFleet
+from console.lane import OperateLane
 from nodeagent.protocol import Deployment, DeploymentState, Passport, Revision
 from store.archive import Archive, read_archive
 from store.catalog import DeploymentRow
@@ -52,11 +52,14 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 async def deploy_bundle(session: Session, args: argparse.Namespace) -> int:
     """Passport, a second step by the person, then everything up to the trial."""
     with read_archive(find_bundle(session, args.bundle)) as archive:
-        async with session.fleet([args.node]) as fleet:
-            client = fleet.client(args.node)
+        if args.dry_run:
+            async with session.client(args.node) as client:
+                return _show_passport(session, args.node, await check_passport(client, archive))
+        async with session.operate([args.node]) as lane:
+            client = lane.client(args.node)
             node_id = await client.identify()
             passport = await check_passport(client, archive)
-            if args.dry_run or not passport.fits:
+            if not passport.fits:
                 return _show_passport(session, args.node, passport)
             await _agree(session, args, archive, passport, (await client.revisions()))
             row = DeploymentRow(
@@ -69,7 +72,7 @@ async def deploy_bundle(session: Session, args: argparse.Namespace) -> int:
                 started_wall_s=time.time(),
             )
             session.catalog.start_deployment(row)
-            found = await _deploy(session, fleet, args, archive, row.id)
+            found = await _deploy(session, lane, args, archive, row.id)
     if session.as_json:
         session.json(found)
         return OK
@@ -80,12 +83,12 @@ async def deploy_bundle(session: Session, args: argparse.Namespace) -> int:
 
 
 async def _deploy(
-    session: Session, fleet: LiveFleet, args: argparse.Namespace, archive: Archive, id_: str
+    session: Session, lane: OperateLane, args: argparse.Namespace, archive: Archive, id_: str
 ) -> Deployment:
     """Runs it and keeps what became of it, whatever that is."""
     try:
         found = await deploy(
-            fleet,
+            lane,
             args.node,
             archive,
             window_s=args.confirm_within,
@@ -161,9 +164,9 @@ async def _agree(
 
 async def confirm_trial(session: Session, args: argparse.Namespace) -> int:
     """The new login is the proof that the node can still be reached."""
-    async with session.fleet([args.node]) as fleet:
-        id_ = args.deployment or (await _trial_of(fleet, args.node)).id
-        found = await confirm(fleet, args.node, id_, operator=session.operator)
+    async with session.operate([args.node]) as lane:
+        id_ = args.deployment or (await _trial_of(lane, args.node)).id
+        found = await confirm(lane, args.node, id_, operator=session.operator)
     session.catalog.set_deployment(id_, found.state, ended_wall_s=time.time())
     if session.as_json:
         session.json(found)
@@ -173,8 +176,8 @@ async def confirm_trial(session: Session, args: argparse.Namespace) -> int:
     return OK if found.state is DeploymentState.COMMITTED else FAILED
 
 
-async def _trial_of(fleet: LiveFleet, node: str) -> Deployment:
-    page = await fleet.client(node).deployments()
+async def _trial_of(lane: OperateLane, node: str) -> Deployment:
+    page = await lane.client(node).deployments()
     trial = running_trial(page.deployments)
     if trial is None:
         last = page.deployments[0] if page.deployments else None
@@ -185,12 +188,12 @@ async def _trial_of(fleet: LiveFleet, node: str) -> Deployment:
 
 async def roll_back(session: Session, args: argparse.Namespace) -> int:
     """A running trial ends at once; otherwise the previous bundle is activated with a trial of its own."""
-    async with session.fleet([args.node]) as fleet:
-        client = fleet.client(args.node)
+    async with session.operate([args.node]) as lane:
+        client = lane.client(args.node)
         trial = running_trial((await client.deployments()).deployments)
         if trial is not None and args.bundle in ("", trial.bundle):
             await session.agreed(f"{args.node}: the trial of {trial.bundle} {trial.version} ends now.", args.node)
-            found = await rollback(fleet, args.node, trial.id, operator=session.operator, reason=args.reason)
+            found = await rollback(lane, args.node, trial.id, operator=session.operator, reason=args.reason)
             session.catalog.set_deployment(trial.id, found.state, args.reason, ended_wall_s=time.time())
         else:
             name = args.bundle or _only_bundle(args.node, await client.revisions())
@@ -200,7 +203,7 @@ async def roll_back(session: Session, args: argparse.Namespace) -> int:
                 args.node,
             )
             found = await revert(
-                fleet,
+                lane,
                 args.node,
                 name,
                 operator=session.operator,

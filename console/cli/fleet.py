@@ -180,7 +180,7 @@ async def acknowledge(session: Session, args: argparse.Namespace) -> int:
 
 
 async def hold(session: Session, args: argparse.Namespace) -> int:
-    """Needs one person and no lease."""
+    """Needs one person and no lease; a login that may only watch may hold."""
     await session.agreed(f"{args.node}: every output goes to its safe value at once; recording goes on.", args.node)
     async with session.client(args.node) as client:
         held = await client.hold(args.reason)
@@ -194,8 +194,8 @@ async def hold(session: Session, args: argparse.Namespace) -> int:
 async def release(session: Session, args: argparse.Namespace) -> int:
     """The outputs follow the models again."""
     await session.agreed(f"{args.node}: outputs follow the models' decisions again.", args.node)
-    async with session.client(args.node) as client:
-        after = await client.release(args.reason)
+    async with session.operate([args.node]) as lane:
+        after = await lane.client(args.node).release(args.reason)
     if session.as_json:
         session.json(after)
     else:

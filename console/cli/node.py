@@ -16,7 +16,7 @@ from console.failure import FAILED, OK, Failure
 from console.home import check_node_name, row_of
 from console.lease import held_lease
 from console.link.endpoint import parse_endpoint
-from console.link.node import NodeLink
+from console.link.node import MONITOR, NodeLink
 from console.link.resolve import resolve
 from console.view import NodeAddress
 from nodeagent.protocol import BindAnswer, Bindings
@@ -99,7 +99,7 @@ def _show_way(session: Session, address: NodeAddress, notes: tuple[str, ...]) ->
 
 
 async def _identify(session: Session, address: NodeAddress) -> NodeAddress:
-    link = NodeLink(address, session.pool())
+    link = NodeLink(address, session.pool(), role=MONITOR, operator=session.operator)
     try:
         node_id = await AgentClient(link, address.name).identify()
     finally:
@@ -174,10 +174,12 @@ async def remove_node(session: Session, args: argparse.Namespace) -> int:
 async def bind_node(session: Session, args: argparse.Namespace) -> int:
     """Shows the bindings, or the difference, asks, and changes them."""
     changes = {name: toml_value(value) for name, value in args.set}
-    async with session.client(args.name) as client:
+    if not changes and not args.unset:
+        async with session.client(args.name) as client:
+            return _show_bindings(session, await client.bindings())
+    async with session.operate([args.name]) as lane:
+        client = lane.client(args.name)
         bindings = await client.bindings()
-        if not changes and not args.unset:
-            return _show_bindings(session, bindings)
         planned = await client.bind(
             changes,
             base_revision=bindings.revision,

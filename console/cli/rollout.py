@@ -15,7 +15,6 @@ from console.cli.bundle import find_bundle
 from console.cli.session import Session
 from console.failure import FAILED, NOT_REACHED, OK, USAGE, Failure
 from console.fleet import LiveFleet
-from console.home import address_of
 from console.link.ready import make_pool
 from console.rollout import orders
 from console.rollout.executor import Executor, ThreadBook
@@ -104,7 +103,7 @@ def _policy(path: Path) -> Policy:
 async def _plan(session: Session, policy: Policy, archive: Archive) -> Plan:
     noted = Noting(session.prompter)
     addresses = session.addresses()
-    fleet = LiveFleet(addresses, make_pool(session.home, noted))
+    fleet = LiveFleet(addresses, make_pool(session.home, noted), operator=session.operator)
     try:
         facts = await survey(fleet, addresses, policy, archive, noted)
     finally:
@@ -215,13 +214,13 @@ def _archive(session: Session, row: RolloutRow, made: Plan) -> Iterator[Archive]
 async def _carry_out(session: Session, row: RolloutRow, *, wait_s: float = 0.0) -> int:
     made, until_s = read_plan(row.plan, row.digest), time.monotonic() + wait_s
     names = {node.name for node in made.nodes}
-    fleet = LiveFleet((address_of(node) for node in session.catalog.nodes() if node.name in names), session.pool())
+    lane = session.operate([node.name for node in session.catalog.nodes() if node.name in names])
     printer = rollout_text.Printer(row.id, quiet=session.as_json)
     book = ThreadBook(session.home.catalog)
     try:
         with _refusals(), carrying_out(session.home, row.id), _archive(session, row, made) as archive:
             nodes = LiveNodes(
-                fleet,
+                lane,
                 archive,
                 operator=session.operator,
                 scores=made.policy.gate.score_share_rise_max is not None,
@@ -236,7 +235,7 @@ async def _carry_out(session: Session, row: RolloutRow, *, wait_s: float = 0.0) 
         found = await book(lambda rows: _report(rows, row.id))
     finally:
         book.close()
-        await fleet.aclose()
+        await lane.aclose()
     _show(session, found)
     return _code(found)
 

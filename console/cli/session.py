@@ -17,6 +17,7 @@ from console.client import AgentClient
 from console.failure import NOT_REACHED, Failure
 from console.fleet import LiveFleet
 from console.home import Home, address_of
+from console.lane import OperateLane
 from console.link.pool import Pool
 from console.link.ready import make_pool
 from console.prompts import AcceptListed
@@ -77,8 +78,8 @@ class Session:
 
     @asynccontextmanager
     async def fleet(self, names: Sequence[str] = ()) -> AsyncIterator[LiveFleet]:
-        """Links to the named nodes, or to all; each connects when it is asked something."""
-        fleet = LiveFleet(self.addresses(names), self.pool())
+        """Links for reading to the named nodes, or to all; each connects when it is asked something."""
+        fleet = LiveFleet(self.addresses(names), self.pool(), operator=self.operator)
         try:
             yield fleet
         finally:
@@ -86,9 +87,14 @@ class Session:
 
     @asynccontextmanager
     async def client(self, name: str) -> AsyncIterator[AgentClient]:
-        """One node's client."""
+        """One node's client for reading, and for what a person may do while watching."""
         async with self.fleet([name]) as fleet:
             yield fleet.client(name)
+
+    def operate(self, names: Sequence[str]) -> OperateLane:
+        """`async with`: links to the named nodes over which they can be changed."""
+        addresses = {address.name: address for address in self.addresses(names)}
+        return OperateLane(self.pool(), addresses.__getitem__, operator=self.operator)
 
     # -- answers
 

@@ -122,12 +122,12 @@ async def deploy_first(fleet: LiveFleet, bundles: Bundles, say: Say) -> None:
         await _answers(fleet, name)
         with archive.read_archive(bundles.first[example]) as found:
             trial = await deploy.deploy(
-                fleet, name, found, window_s=FIRST_WINDOW_S, operator=OPERATOR, on_progress=lambda _: None
+                lane, name, found, window_s=FIRST_WINDOW_S, operator=OPERATOR, on_progress=lambda _: None
             )
-        await deploy.confirm(fleet, name, trial.id, operator=OPERATOR)
+        await deploy.confirm(lane, name, trial.id, operator=OPERATOR)
         say(f"{name} runs {example}")
 
-    async with asyncio.TaskGroup() as group:
+    async with fleet.operate() as lane, asyncio.TaskGroup() as group:
         for plan in NODES:
             group.create_task(one(plan.name, plan.example))
 

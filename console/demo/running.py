@@ -9,7 +9,7 @@ from pathlib import Path
 
 from console.demo.plan import UNPLUGGED_NODE
 from console.demo.plant import Plant, running_plant
-from console.demo.provision import Bundles, Say, deploy_first, enter_catalog, make_bundles, pin_host_keys
+from console.demo.provision import OPERATOR, Bundles, Say, deploy_first, enter_catalog, make_bundles, pin_host_keys
 from console.fleet import LiveFleet
 from console.home import Home, address_of
 from console.link.ready import make_pool
@@ -37,7 +37,7 @@ async def running_demo(folder: Path, say: Say, *, keep: bool = False) -> AsyncIt
         with home.open_catalog() as catalog:
             enter_catalog(catalog, plant, bundles)
             addresses = [address_of(row) for row in catalog.nodes()]
-        fleet = LiveFleet(addresses, make_pool(home, Nobody()))
+        fleet = LiveFleet(addresses, make_pool(home, Nobody()), operator=OPERATOR)
         try:
             await deploy_first(fleet, bundles, say)
             await plant.command(do="unplug", node=UNPLUGGED_NODE)

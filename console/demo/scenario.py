@@ -149,7 +149,8 @@ async def good_deployment(scene: Scene) -> Claim:
     try:
         trial = await _deploy(scene, GOOD_NODE, scene.bundles.good)
         await asyncio.sleep(SOAK_S)
-        done = await deploy.confirm(scene.fleet, GOOD_NODE, trial.id, operator=OPERATOR)
+        async with scene.fleet.operate() as lane:
+            done = await deploy.confirm(lane, GOOD_NODE, trial.id, operator=OPERATOR)
     except FAILURES as error:
         return Claim(claim, False, GOOD_NODE, str(error))
     entry = await ledger_entry(scene.fleet.client(GOOD_NODE), trial.id, "COMMITTED")
@@ -231,9 +232,10 @@ def _bundles(view: NodeView) -> Any:
 
 async def _deploy(scene: Scene, node: str, path: Path) -> Deployment:
     with read_archive(path) as found:
-        return await deploy.deploy(
-            scene.fleet, node, found, window_s=TRIAL_S, operator=OPERATOR, on_progress=lambda _: None
-        )
+        async with scene.fleet.operate() as lane:
+            return await deploy.deploy(
+                lane, node, found, window_s=TRIAL_S, operator=OPERATOR, on_progress=lambda _: None
+            )
 
 
 async def ledger_entry(client: AgentClient, deployment: str, state: str) -> LedgerEntry | None:

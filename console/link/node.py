@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import posixpath
 import shlex
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from console.link.channel import Channel
 from console.link.endpoint import route_of
@@ -14,11 +15,16 @@ from console.link.errors import BridgeRefused, ChannelRefused, LinkError, NotLis
 from console.link.pool import LIVE, Pool
 from console.link.transport import Answer, Body, HttpOverChannels
 from console.view import LinkState, NodeAddress
+from nodeagent.protocol import OPERATOR_HEADER, ROLE_HEADER
 
 if TYPE_CHECKING:
     from console.link.ssh import Connection
 
 SOCKET_DEFAULT = "/run/outstation/agent.sock"
+MONITOR_SOCKET = "monitor.sock"
+OPERATE: Literal["operate"] = "operate"
+MONITOR: Literal["monitor"] = "monitor"
+Role = Literal["operate", "monitor"]
 AUTO = ""
 STREAMLOCAL = "streamlocal"
 BRIDGE = "bridge"
@@ -26,17 +32,31 @@ CONNECTIONS_MAX = 4
 
 
 class NodeLink:
-    """Connects at the first request and again after a loss. `mode` is how the agent is reached, once it is known."""
+    """Connects at the first request and again after a loss. `way` is how the agent is reached, once it is known.
 
-    def __init__(self, address: NodeAddress, pool: Pool, *, lane: str = LIVE) -> None:
+    With the role OPERATE it speaks to the socket that the address names. With MONITOR it speaks to the one beside it,
+    and where that is not there, to the operate socket with the role lowered in every request; `mode` says so.
+    """
+
+    def __init__(
+        self, address: NodeAddress, pool: Pool, *, lane: str = LIVE, role: Role = OPERATE, operator: str = ""
+    ) -> None:
         self.address = address
-        self.mode = AUTO
+        self.way = AUTO
         self._route = route_of(address)
-        self._pool, self._lane = pool, lane
+        self._pool, self._lane, self._role = pool, lane, role
+        self._shares_socket = False
+        self._retired = False
         self._lock = asyncio.Lock()
         self._held = AsyncExitStack()
         self._connections: list[Connection] = []
-        self._http = HttpOverChannels(address.name, self._open)
+        headers = {OPERATOR_HEADER: operator, ROLE_HEADER: MONITOR if role == MONITOR else ""}
+        self._http = HttpOverChannels(address.name, self._open, {k: v for k, v in headers.items() if v})
+
+    @property
+    def mode(self) -> str:
+        """How the agent is reached, for people: `streamlocal` or `bridge`, and if it reads over the operate socket."""
+        return f"{self.way}, operate socket" if self._shares_socket else self.way
 
     @property
     def is_open(self) -> bool:
@@ -46,6 +66,8 @@ class NodeLink:
     async def connect(self) -> Connection:
         """The SSH connection, made anew where there is none. Raises LinkError."""
         async with self._lock:
+            if self._retired:
+                raise LinkError(LinkState.REFUSED, self.address.name, "this way to change the node was closed")
             if not self.is_open:
                 await self._let_go()
                 await self._add()
@@ -74,9 +96,14 @@ class NodeLink:
             await self._let_go()
 
     async def aclose(self) -> None:
-        """Ends everything."""
+        """Ends everything; a request that comes later connects again."""
         await self._http.aclose()
         await self.drop()
+
+    async def retire(self) -> None:
+        """Ends everything for good: no request gets through any more."""
+        self._retired = True
+        await self.aclose()
 
     async def _let_go(self) -> None:
         self._connections.clear()
@@ -85,37 +112,52 @@ class NodeLink:
     async def _open(self) -> Channel:
         """A channel to the agent's socket: forwarded by sshd, or where it forbids that, over the stdio bridge."""
         connection = await self.connect()
-        refused: ChannelRefused | None = None
-        if self.mode != BRIDGE:
+        refused: LinkError | None = None
+        for role in self._roles() if self.way != BRIDGE else ():
             try:
-                channel = await connection.open_socket(self.address.socket or SOCKET_DEFAULT)
-                self.mode = STREAMLOCAL
-                return channel
+                return self._reached(STREAMLOCAL, role, await connection.open_socket(self._socket(role)))
             except ChannelRefused as error:
                 refused = error
-        try:
-            channel = await self._open_bridge()
-        except (BridgeRefused, ChannelRefused) as error:
-            raise self._no_agent(error) from refused or error
-        self.mode = BRIDGE
+        for role in self._roles():
+            try:
+                return self._reached(BRIDGE, role, await self._open_bridge(self._bridge_command(role)))
+            except BridgeRefused as error:
+                failed: LinkError = error
+            except ChannelRefused as error:
+                failed = error
+                break
+        raise self._no_agent(failed) from refused or failed
+
+    def _roles(self) -> tuple[Role, ...]:
+        """The sockets to try, in order."""
+        return (MONITOR, OPERATE) if self._role == MONITOR else (OPERATE,)
+
+    def _reached(self, way: str, role: Role, channel: Channel) -> Channel:
+        self.way, self._shares_socket = way, role != self._role
         return channel
 
-    async def _open_bridge(self) -> Channel:
+    def _socket(self, role: Role) -> str:
+        socket = self.address.socket or SOCKET_DEFAULT
+        return posixpath.join(posixpath.dirname(socket), MONITOR_SOCKET) if role == MONITOR else socket
+
+    async def _open_bridge(self, command: str) -> Channel:
         """Each bridge is a session, and sshd allows MaxSessions of them a connection: then one more login is made."""
         for connection in list(self._connections):
             try:
-                return await connection.open_bridge(self._bridge_command())
+                return await connection.open_bridge(command)
             except ChannelRefused:
-                if self.mode != BRIDGE or len(self._connections) >= CONNECTIONS_MAX:
+                if self.way != BRIDGE or len(self._connections) >= CONNECTIONS_MAX:
                     raise
         async with self._lock:
             connection = await self._add()
-        return await connection.open_bridge(self._bridge_command())
+        return await connection.open_bridge(command)
 
-    def _bridge_command(self) -> str:
+    def _bridge_command(self, role: Role) -> str:
         words = [self.address.agent, "connect"]
+        if role == MONITOR:
+            words += ["--role", MONITOR]
         if self.address.socket:
-            words += ["--socket", self.address.socket]
+            words += ["--socket", self._socket(role)]
         return "exec " + shlex.join(words)
 
     def _no_agent(self, error: LinkError) -> LinkError:

@@ -47,6 +47,10 @@ class Pool:
         self._doors: dict[Hops, asyncio.Semaphore] = {}
         self._jumps: dict[tuple[str, Hops], _Shared] = {}
 
+    def anew(self) -> Pool:
+        """A pool with no connection of this one and nothing that a person told it: who logs in is asked again."""
+        return Pool(self._ssh if callable(self._ssh) else self._ssh.anew(), random_unit=self._random)
+
     @asynccontextmanager
     async def connect(self, route: Route, *, lane: str, identity_files: Sequence[str]) -> AsyncIterator[Connection]:
         """A connection of the caller's own to the node, held with its jumps until the block ends. Raises LinkError."""

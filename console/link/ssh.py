@@ -242,6 +242,10 @@ class Ssh:
         self._agent_path = os.environ.get("SSH_AUTH_SOCK", "") if agent_path is None else agent_path
         self._loaded: dict[tuple[str, float], Sequence[asyncssh.SSHKeyPair]] = {}
 
+    def anew(self) -> Ssh:
+        """The same servers and the same person, without what the person typed: passwords, opened keys."""
+        return Ssh(self.hostkeys, Secrets(self.secrets.prompter), agent_path=self._agent_path)
+
     async def login(
         self,
         node: str,

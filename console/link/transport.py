@@ -7,7 +7,7 @@ client builds 31 ms of TLS context for each node that none would use.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -101,10 +101,11 @@ class Answer:
 
 
 class HttpOverChannels:
-    """Requests to one agent. `subject` names the node in errors; every failure is a LinkError."""
+    """Requests to one agent, each with `headers`. `subject` names the node in errors; every failure is a LinkError."""
 
-    def __init__(self, subject: str, opener: Opener) -> None:
+    def __init__(self, subject: str, opener: Opener, headers: Mapping[str, str] | None = None) -> None:
         self._subject = subject
+        self._headers = [(b"Host", HOST), *((k.encode(), v.encode("ascii")) for k, v in (headers or {}).items())]
         self._pool = httpcore.AsyncConnectionPool(
             max_connections=CONNECTIONS_MAX,
             max_keepalive_connections=KEPT_ALIVE_MAX,
@@ -131,7 +132,7 @@ class HttpOverChannels:
     ) -> AsyncIterator[tuple[int, AsyncIterator[bytes]]]:
         """Status and body as it comes; `timeout_s` is the longest silence allowed, None: any."""
         timeouts = {"connect": CONNECT_S, "read": timeout_s, "write": timeout_s, "pool": CONNECT_S}
-        headers = [(b"Host", HOST)]
+        headers = list(self._headers)
         if isinstance(body, bytes):
             headers.append((b"Content-Length", str(len(body)).encode()))
         elif body is not None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from console.deploy import Reach, check_passport
+from console.deploy import Clients, check_passport
 from console.link.errors import LinkError
 from console.prompts import Prompter
 from console.rollout.plan import NodeFacts, Running
@@ -43,7 +43,7 @@ class Noting:
 
 
 async def survey(
-    fleet: Reach, addresses: Sequence[NodeAddress], policy: Policy, archive: Archive, noted: Noting
+    fleet: Clients, addresses: Sequence[NodeAddress], policy: Policy, archive: Archive, noted: Noting
 ) -> list[NodeFacts]:
     """The facts of every node that the policy may select. Never raises for one node: that is a fact too."""
     room = asyncio.Semaphore(AT_ONCE)
@@ -68,7 +68,7 @@ def _known(address: NodeAddress) -> NodeFacts:
     )
 
 
-async def _ask(fleet: Reach, fact: NodeFacts, policy: Policy, archive: Archive) -> NodeFacts:
+async def _ask(fleet: Clients, fact: NodeFacts, policy: Policy, archive: Archive) -> NodeFacts:
     client = fleet.client(fact.name)
     try:
         fact = _told(fact, await client.status())

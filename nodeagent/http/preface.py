@@ -18,12 +18,11 @@ from typing import Literal
 import msgspec
 
 from nodeagent.http.message import HttpError, Peer
+from nodeagent.protocol import OPERATOR_HEADER, ROLE_HEADER
 
 PREFACE = b"OUTSTATION-AS "
 _LINE_BYTES_MAX = 128
 _LINE = re.compile(rb"OUTSTATION-AS ([A-Za-z0-9][A-Za-z0-9._@+-]{0,63}) (operate|monitor)\r?\n")
-OPERATOR = "x-outstation-operator"
-ROLE = "x-outstation-role"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 _CREDENTIALS = struct.Struct("3i")
 
@@ -65,13 +64,13 @@ def as_said(peer: Peer, headers: Mapping[str, str]) -> Peer:
 
     A name that a bridge gave stands whatever is claimed; so does a login of the same name. Raises REQUEST.MALFORMED.
     """
-    name, role = headers.get(OPERATOR), headers.get(ROLE)
+    name, role = headers.get(OPERATOR_HEADER.lower()), headers.get(ROLE_HEADER.lower())
     if name is None and role is None:
         return peer
     if name is not None and not _NAME.fullmatch(name):
-        raise HttpError("REQUEST.MALFORMED", f"{OPERATOR} is 1 to 64 letters, digits and . _ @ + -")
+        raise HttpError("REQUEST.MALFORMED", f"{OPERATOR_HEADER} is 1 to 64 letters, digits and . _ @ + -")
     if role not in (None, "operate", "monitor"):
-        raise HttpError("REQUEST.MALFORMED", f"{ROLE} is operate or monitor")
+        raise HttpError("REQUEST.MALFORMED", f"{ROLE_HEADER} is operate or monitor")
     actor = peer.actor
     if name is not None and peer.kind == "unix" and name != actor:
         actor = f"{name} (claimed, {actor})"

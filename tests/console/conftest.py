@@ -43,10 +43,14 @@ class Plant:
 
     async def node(self, name: str, **agent: Any) -> NodeAddress:
         self.agents[name] = self._tiny_agent(**{"node_id": f"id-{name}", "name": name, **agent})
-        socket = self.folder / f"{name}.sock"
+        socket, monitor = self.folder / f"{name}.d" / "agent.sock", self.folder / f"{name}.d" / "monitor.sock"
+        socket.parent.mkdir()
         self.http[name] = await self._unix_http(socket, self.agents[name].serve).__aenter__()
+        monitor.symlink_to(socket)
         make_key(self.folder / f"{name}.key", name)
-        server = SshServer(host_key=self.folder / f"{name}.key", client_key=self.folder / "id", sockets=(str(socket),))
+        server = SshServer(
+            host_key=self.folder / f"{name}.key", client_key=self.folder / "id", sockets=(str(socket), str(monitor))
+        )
         await server.start()
         self.servers[name] = server
         address = NodeAddress(

@@ -239,15 +239,17 @@ def test_a_node_added_while_it_runs_is_watched_and_a_doubled_name_is_refused(in_
     in_plant(body)
 
 
-def test_clients_work_without_the_watch_and_a_fresh_one_is_a_login_of_its_own(in_plant: Any) -> None:
+def test_clients_work_without_the_watch_and_a_lanes_fresh_one_is_a_login_of_its_own(in_plant: Any) -> None:
     async def body(plant: Any) -> None:
         await plant.node("press-07")
         fleet = plant.open()
         assert (await fleet.client("press-07").status()).name == "press-07"
         live = len(plant.servers["press-07"]._open)
-        async with fleet.fresh_client("press-07") as fresh, fleet.bulk_client("press-07") as bulk:
-            assert await fresh.identify() == await bulk.identify() == "id-press-07"
-            assert len(plant.servers["press-07"]._open) == live + 2
+        async with fleet.operate() as lane:
+            assert await lane.client("press-07").identify() == "id-press-07"
+            async with lane.fresh_client("press-07") as fresh, lane.bulk_client("press-07") as bulk:
+                assert await fresh.identify() == await bulk.identify() == "id-press-07"
+                assert len(plant.servers["press-07"]._open) == live + 3
         await fleet.aclose()
 
     in_plant(body)

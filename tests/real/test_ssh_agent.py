@@ -25,6 +25,7 @@ from console.deploy import Progress, confirm, deploy, rollback
 from console.fleet import LiveFleet
 from console.home import Home
 from console.inspect import facts_from_model
+from console.lane import OperateLane
 from console.lease import held_lease
 from console.link.hostkeys import HostKeys
 from console.link.pool import Pool
@@ -141,7 +142,7 @@ async def watched(lab: Any, node: Agent, server: Any, *, jump: Any = None, **ext
         **extra,
     )
     ssh = Ssh(HostKeys(lab.folder / "known_hosts"), Secrets(Nobody()), agent_path="")
-    fleet = LiveFleet([address], Pool(ssh), pace=PACE)
+    fleet = LiveFleet([address], Pool(ssh), operator="alice", pace=PACE)
     task = asyncio.create_task(fleet.run())
     try:
         await reach(fleet, LinkState.UP)
@@ -157,15 +158,15 @@ async def reach(fleet: LiveFleet, *states: LinkState) -> None:
             await fleet.wait_changed(fleet.version)
 
 
-async def bound(fleet: LiveFleet) -> None:
-    client = fleet.client("press-07")
+async def bound(lane: OperateLane) -> None:
+    client = lane.client("press-07")
     async with held_lease(client, "alice") as lease:
         await client.bind({"seed": 7}, base_revision=0, lease=lease.token)
 
 
-async def put(fleet: LiveFleet, archive: Archive, window_s: float = 60.0) -> Any:
+async def put(lane: OperateLane, archive: Archive, window_s: float = 60.0) -> Any:
     seen: list[Progress] = []
-    found = await deploy(fleet, "press-07", archive, window_s=window_s, operator="alice", on_progress=seen.append)
+    found = await deploy(lane, "press-07", archive, window_s=window_s, operator="alice", on_progress=seen.append)
     assert [progress.step for progress in seen][-1] == "trial"
     return found
 
@@ -175,12 +176,13 @@ def test_a_bundle_goes_through_a_jump_host_to_its_trial_and_is_confirmed_by_a_ne
 ) -> None:
     async def run() -> None:
         server, jump = ssh_lab.sshd(), ssh_lab.sshd()
-        async with watched(ssh_lab, agent, server, jump=jump) as fleet:
-            await bound(fleet)
-            found = await put(fleet, archive)
+        async with watched(ssh_lab, agent, server, jump=jump) as fleet, fleet.operate() as lane:
+            await bound(lane)
+            found = await put(lane, archive)
             assert found.state is DeploymentState.TRIAL
+            assert found.actor == f"alice (claimed, {server.user})"
             logins = server.log.count("Accepted publickey")
-            done = await confirm(fleet, "press-07", found.id, operator="alice")
+            done = await confirm(lane, "press-07", found.id, operator="alice")
             assert (done.state, done.reachability) == (DeploymentState.COMMITTED, "proved")
             assert server.log.count("Accepted publickey") == logins + 1
             client = fleet.client("press-07")
@@ -210,11 +212,11 @@ def test_the_same_goes_over_the_stdio_bridge_where_sshd_forbids_forwarding_and_m
 ) -> None:
     async def run() -> None:
         server = ssh_lab.sshd("DisableForwarding yes", "MaxSessions 1")
-        async with watched(ssh_lab, agent, server, agent=bridge(ssh_lab)) as fleet:
+        async with watched(ssh_lab, agent, server, agent=bridge(ssh_lab)) as fleet, fleet.operate() as lane:
             assert fleet.views()["press-07"].link_mode == "bridge"
-            await bound(fleet)
-            found = await put(fleet, archive)
-            done = await confirm(fleet, "press-07", found.id, operator="alice")
+            await bound(lane)
+            found = await put(lane, archive)
+            done = await confirm(lane, "press-07", found.id, operator="alice")
             assert (done.state, done.reachability) == (DeploymentState.COMMITTED, "proved")
 
     asyncio.run(run())
@@ -224,10 +226,10 @@ def test_a_trial_that_is_rolled_back_ends_at_once_and_a_first_bundle_then_runs_n
     ssh_lab: Any, agent: Agent, archive: Archive
 ) -> None:
     async def run() -> None:
-        async with watched(ssh_lab, agent, ssh_lab.sshd()) as fleet:
-            await bound(fleet)
-            found = await put(fleet, archive)
-            done = await rollback(fleet, "press-07", found.id, operator="alice", reason="noise")
+        async with watched(ssh_lab, agent, ssh_lab.sshd()) as fleet, fleet.operate() as lane:
+            await bound(lane)
+            found = await put(lane, archive)
+            done = await rollback(lane, "press-07", found.id, operator="alice", reason="noise")
             assert (done.state, done.reason) == (DeploymentState.ROLLED_BACK, RollbackReason.REVERTED)
             active = [one for one in await fleet.client("press-07").revisions() if one.active]
             assert active == []
@@ -242,7 +244,11 @@ def test_an_upload_goes_on_at_the_byte_after_every_login_was_killed(standing_lab
     async def run() -> None:
         server = standing_lab.sshd()
         killed_at: list[int] = []
-        async with watched(standing_lab, standing, server) as fleet, fleet.bulk_client("press-07") as bulk:
+        async with (
+            watched(standing_lab, standing, server) as fleet,
+            fleet.operate() as lane,
+            lane.bulk_client("press-07") as bulk,
+        ):
             meter = Meter(len(data))
 
             async def piece() -> None:
@@ -289,7 +295,8 @@ def test_logs_are_followed_and_a_hold_reaches_the_node_without_a_lease(standing_
             assert any(standing.node_id in line.text for line in page.lines)
             held = await client.hold("smoke")
             assert held.reason == "smoke"
-            assert (await client.release()).telemetry.hold is None
+            async with fleet.operate() as lane:
+                assert (await lane.client("press-07").release()).telemetry.hold is None
             assert os.path.exists(standing.socket)
 
     asyncio.run(run())
