@@ -190,12 +190,26 @@ async def play(world: World, choose: Choose = decide) -> str:
     """Lives of the console until the rollout is at an end, or stands and waits for a person."""
     dice, state = world.random, ""
     orders.start(world.rows, world.id, wall_s=0.0)
+    order = asyncio.ensure_future(interfere(world))
     for _ in range(LIVES_MAX):
         state = await world.live(dice.randint(1, 700) if dice.random() < 0.8 else -1, choose)
-        if state in END:
-            return state
+        if state == "paused" and "a person" in world.row().why:
+            orders.resume(world.rows, world.id, operator="ada", wall_s=0.0)
+        elif state in END:
+            break
         await asyncio.sleep(dice.choice((0.0, 5.0, 100.0)))
+    order.cancel()
     return state
+
+
+async def interfere(world: World) -> None:
+    """A person at another terminal, in some of the seeds."""
+    what = world.random.choice(("", "", "", "pause", "keep", "revert"))
+    await asyncio.sleep(world.random.uniform(1, 250))
+    if what == "pause" and world.row().state == "running":
+        orders.pause(world.rows, world.id, running=True, wall_s=0.0)
+    elif what in ("keep", "revert") and world.row().state == "running":
+        orders.abort(world.rows, world.id, what, wall_s=0.0)
 
 
 @pytest.mark.parametrize("part", range(4))
@@ -220,7 +234,7 @@ def test_whatever_fails_and_whenever_the_console_dies_every_rollout_ends_as_the_
         ends.update({f"node {target.state}" for target in rows.targets(world.id)})
         killed += world.killed
     print(part, dict(ends), "killed", killed)
-    missing = {"done", "partial", "paused", "node ok", "node failed", "node skipped"} - ends.keys()
+    missing = {"done", "partial", "paused", "aborted", "node ok", "node failed", "node skipped"} - ends.keys()
     assert not missing
     assert killed > SEEDS / 8
 
