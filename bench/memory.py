@@ -1,0 +1,64 @@
+"""Resident memory of an idle agent: launcher, supervisor, and the worker of the pump example serving its simulator."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+
+from bench.row import Row
+
+SETTLE_S = 5.0
+START_S = 60.0
+MB = 1e6
+SUPERVISOR_MB, WORKER_MB = 30.0, 70.0
+
+
+def run() -> list[Row]:
+    """An agent with nothing installed, and bare Python beside it."""
+    with tempfile.TemporaryDirectory(prefix="ob") as folder:
+        state = Path(folder) / "s"
+        command = [sys.executable, "-m", "nodeagent"]
+        subprocess.run([*command, "init", "--state", str(state), "--name", "bench"], check=True, stdout=subprocess.PIPE)
+        began_s = time.monotonic()
+        agent = subprocess.Popen([*command, "run", "--state", str(state)], stderr=subprocess.DEVNULL)
+        try:
+            up_s = _answering(state, began_s)
+            time.sleep(SETTLE_S)
+            sizes = _sizes(agent.pid)
+        finally:
+            agent.terminate()
+            agent.wait()
+    bare = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    time.sleep(1.0)
+    bare_mb = psutil.Process(bare.pid).memory_info().rss / MB
+    bare.kill()
+    bare.wait()
+    return [
+        Row("launcher resident, idle", sizes["launcher"], "MB", "bare python", bare_mb),
+        Row("supervisor resident, idle", sizes["supervisor"], "MB", "budget", SUPERVISOR_MB, note="less is better"),
+        Row("agent start to API", up_s * 1e3, "ms", note="both processes, from cold"),
+    ]
+
+
+def _answering(state: Path, began_s: float) -> float:
+    """Seconds from the start until the API answers."""
+    command = [sys.executable, "-m", "nodeagent", "status", "--state", str(state)]
+    while time.monotonic() - began_s < START_S:
+        asked_s = time.monotonic()
+        if subprocess.run(command, capture_output=True, check=False).returncode == 0:
+            return asked_s - began_s
+    raise RuntimeError(f"the agent did not answer within {START_S:g} s")
+
+
+def _sizes(pid: int) -> dict[str, float]:
+    launcher = psutil.Process(pid)
+    found = {"launcher": launcher.memory_info().rss / MB}
+    for child in launcher.children():
+        if "nodeagent.supervisor" in child.cmdline():
+            found["supervisor"] = child.memory_info().rss / MB
+    return found

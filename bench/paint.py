@@ -1,0 +1,106 @@
+"""The console in a real pseudo-terminal, 80x24, on the sample fleet: first paint, key to paint, bytes."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import sys
+import termios
+import time
+from statistics import median, quantiles
+
+from bench.row import Row
+
+PASSES = 5
+KEYS = 40
+QUIET_S = 0.4
+FIRST_PAINT_MS, KEY_MS = 400.0, 10.0
+DOWN, UP = b"\x1b[B", b"\x1b[A"
+
+
+class _Terminal:
+    def __init__(self, command: list[str]) -> None:
+        self.began_s = time.monotonic()
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+            os.execve(command[0], command, os.environ | {"TERM": "xterm-256color", "LANG": "C.UTF-8"})
+
+    def read_until_quiet(self, quiet_s: float) -> int:
+        """Bytes that come until nothing comes for `quiet_s`."""
+        count = 0
+        while select.select([self.fd], [], [], quiet_s)[0]:
+            count += len(os.read(self.fd, 1 << 16))
+        return count
+
+    def read_until(self, mark: bytes) -> float:
+        """Seconds since the start until `mark` was on the wire."""
+        seen = b""
+        while mark not in seen:
+            seen = seen[-64:] + os.read(self.fd, 1 << 16)
+        return time.monotonic() - self.began_s
+
+    def echo_ms(self, key: bytes) -> float:
+        """From a key to the first byte that it paints."""
+        pressed_s = time.monotonic()
+        os.write(self.fd, key)
+        select.select([self.fd], [], [], 5.0)
+        taken_ms = (time.monotonic() - pressed_s) * 1e3
+        self.read_until_quiet(0.05)
+        return taken_ms
+
+    def close(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        os.close(self.fd)
+
+
+def run() -> list[Row]:
+    """Medians of PASSES starts, beside `python -c pass` and an empty Textual application in turn."""
+    ours, bare, empty = [], [], []
+    keys: list[float] = []
+    idle = cursor = 0
+    for _ in range(PASSES):
+        bare.append(_start([sys.executable, "-c", "print('up', flush=True); input()"], b"up"))
+        empty.append(_start([sys.executable, "-c", _EMPTY], b"up"))
+        terminal = _Terminal([sys.executable, "-m", "console.sample"])
+        ours.append(terminal.read_until(b"STATE"))
+        terminal.read_until_quiet(QUIET_S * 3)
+        idle = terminal.read_until_quiet(2.0)
+        for at in range(KEYS):
+            keys.append(terminal.echo_ms(UP if at % 2 else DOWN))
+        os.write(terminal.fd, DOWN)
+        cursor = terminal.read_until_quiet(QUIET_S)
+        terminal.close()
+    p99 = quantiles(keys, n=100)[98]
+    return [
+        Row("console, first paint", median(ours) * 1e3, "ms", "budget", FIRST_PAINT_MS, note="less is better"),
+        Row("console, first paint", median(ours) * 1e3, "ms", "empty Textual app", median(empty) * 1e3),
+        Row("bare python, first byte", median(bare) * 1e3, "ms"),
+        Row("key to paint, p50", median(keys), "ms", "budget", KEY_MS, note="less is better"),
+        Row("key to paint, p99", p99, "ms", "budget", 50.0, note="less is better"),
+        Row("cursor down", float(cursor), "bytes"),
+        Row("idle for 2 s", float(idle), "bytes", note="0 is the promise"),
+    ]
+
+
+_EMPTY = """
+from textual.app import App
+from textual.widgets import Static
+class Empty(App):
+    def compose(self):
+        yield Static("up")
+Empty().run()
+"""
+
+
+def _start(command: list[str], mark: bytes) -> float:
+    terminal = _Terminal(command)
+    try:
+        return terminal.read_until(mark)
+    finally:
+        terminal.close()
