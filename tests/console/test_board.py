@@ -34,7 +34,7 @@ def test_the_sample_plant_is_judged_as_it_is_described() -> None:
 
 
 @pytest.mark.parametrize("link", [state for state in LinkState if state not in (LinkState.UP, LinkState.STALE)])
-def test_a_link_that_is_not_up_is_unknown_however_good_the_last_state_was(link: LinkState) -> None:
+def test_i19_a_link_that_is_not_up_is_unknown_however_good_the_last_state_was(link: LinkState) -> None:
     assert judge(replace(well(), link=link), NOW_S).condition is Condition.UNKNOWN
 
 
@@ -54,7 +54,7 @@ def test_with_slow_telemetry_five_periods_count() -> None:
     assert judge(view, view.telemetry_at_s + 301).condition is Condition.UNKNOWN
 
 
-def test_a_node_that_never_answered_is_unknown() -> None:
+def test_i19_a_node_that_never_answered_is_unknown() -> None:
     assert judge(NodeView(address=well().address), NOW_S).condition is Condition.UNKNOWN
 
 

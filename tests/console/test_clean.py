@@ -49,7 +49,7 @@ def test_a_long_line_is_cut_before_anything_else_looks_at_it() -> None:
 
 
 @given(st.text(alphabet=st.characters(), max_size=300))
-def test_whatever_comes_in_is_printable_when_it_goes_out(text: str) -> None:
+def test_i18_whatever_comes_in_is_printable_when_it_goes_out(text: str) -> None:
     out = clean(text)
     assert out.isprintable()
     assert clean(out) == out

@@ -127,7 +127,9 @@ def test_a_proxy_command_is_not_run_unless_a_person_accepts_it(tmp_path: Path, c
     assert not trace.exists()
 
 
-def test_status_is_one_line_a_node_and_an_unreachable_one_is_unknown_with_exit_code_3(in_plant: Any, cli: Run) -> None:
+def test_i19_status_is_one_line_a_node_and_an_unreachable_one_is_unknown_with_exit_code_3(
+    in_plant: Any, cli: Run
+) -> None:
     async def body(plant: Any) -> None:
         await enrolled(plant, cli)
         code, out, _ = await cli("status")
@@ -170,7 +172,7 @@ def test_a_refusal_is_told_with_node_reason_code_and_what_next(in_plant: Any, cl
     in_plant(body)
 
 
-def test_hostile_text_of_a_node_reaches_neither_table_nor_json(in_plant: Any, cli: Run) -> None:
+def test_i18_hostile_text_of_a_node_reaches_neither_table_nor_json(in_plant: Any, cli: Run) -> None:
     async def body(plant: Any) -> None:
         agent = await enrolled(plant, cli)
         text = "\x1b]0;owned\x07\x1b[2J\u202ereversed\x9b31m"

@@ -114,7 +114,7 @@ def test_a_terminal_fed_with_differences_shows_the_newest_frame(frames: list[lis
 
 
 @given(st.text(max_size=200))
-def test_whatever_is_written_only_our_own_sequences_leave(text: str) -> None:
+def test_i18_whatever_is_written_only_our_own_sequences_leave(text: str) -> None:
     out = filter_bytes("\x1b[0;1m" + text + "\x1b[3;4H")
     rest = out.removeprefix("\x1b[0;1m").removesuffix("\x1b[3;4H")
     assert all(c.isprintable() or c == "\n" for c in rest.replace("\x1b[", ""))

@@ -133,13 +133,13 @@ def test_a_node_that_is_not_known_shows_since_when_and_no_figure() -> None:
     assert line.split(None, 2)[2].startswith("unknown since 10:41, down: no route to host")
 
 
-def test_when_all_is_lost_nothing_is_called_ok() -> None:
+def test_i19_when_all_is_lost_nothing_is_called_ok() -> None:
     text = show(fleet=unplugged())
     assert "?12 UNKN ·0 OK" in text
     assert "·OK" not in text
 
 
-def test_the_last_good_values_of_a_lost_node_are_nowhere_on_its_page() -> None:
+def test_i19_the_last_good_values_of_a_lost_node_are_nowhere_on_its_page() -> None:
     text = show("down", "down", "enter")
     assert "inferences/s" not in text
     assert "nothing that was known before is shown" in text

@@ -62,7 +62,9 @@ def story(make_agents: Any, workshop: Any, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.mark.parametrize(("point", "victim"), CASES)
-def test_a_kill_around_a_commit_leaves_old_or_new_and_loses_nothing(story: Story, point: str, victim: str) -> None:
+def test_i1_i2_i3_i5_i6_i15_i16_a_kill_around_a_commit_leaves_old_or_new_and_loses_nothing(
+    story: Story, point: str, victim: str
+) -> None:
     story.number += 1
     id_ = f"d{story.number}"
     walk = threading.Thread(target=_walk, args=(story, id_, "REVERTED" in point))

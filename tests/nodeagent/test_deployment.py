@@ -27,13 +27,13 @@ def test_no_event_leaves_a_final_state() -> None:
     assert {state for state, _ in TABLE}.isdisjoint(FINAL)
 
 
-def test_only_a_flip_leads_into_a_trial_and_only_a_confirm_commits() -> None:
+def test_i2_only_a_flip_leads_into_a_trial_and_only_a_confirm_commits() -> None:
     into = {(event, row.state) for (state, event), row in TABLE.items() if row.state is not state}
     assert {event for event, state in into if state is DeploymentState.TRIAL} == {Event.FLIPPED}
     assert {event for event, state in into if state is DeploymentState.COMMITTED} == {Event.CONFIRMED}
 
 
-def test_the_floor_moves_at_commit_only() -> None:
+def test_i16_the_floor_moves_at_commit_only() -> None:
     """I16."""
     raising = {row.state for row in TABLE.values() if Action.RAISE_FLOOR in row.actions}
     assert raising == {DeploymentState.COMMITTED}
@@ -78,7 +78,7 @@ def test_a_trial_is_resumed_only_in_its_boot_before_its_deadline_whole_and_at_mo
     )
 
 
-def test_recovery_of_a_recovered_deployment_changes_nothing_more() -> None:
+def test_i6_recovery_of_a_recovered_deployment_changes_nothing_more() -> None:
     """I6: what recovery leads to asks for no further recovery, except a trial that goes on."""
     for state, intact in itertools.product(set(DeploymentState) - {DeploymentState.TRIAL}, (True, False)):
         for _ in range(3):

@@ -111,7 +111,7 @@ def test_before_the_facts_are_here_it_says_what_the_manifest_needs(desk: Desk) -
     assert len(verdict.blobs) == 4
 
 
-def test_nothing_is_parsed_before_the_signature_counts(desk: Desk, tmp_path: Path) -> None:
+def test_i17_nothing_is_parsed_before_the_signature_counts(desk: Desk, tmp_path: Path) -> None:
     """I17: a manifest that is no manifest is refused for its signature, not for its content."""
     stranger, _ = make_key(tmp_path / "stranger")
     rubbish = b"{not a manifest"

@@ -90,7 +90,7 @@ def unexplained(rows: list[tuple[int, int]], gaps: list[records.Gap]) -> int:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_50_000_rows_a_second_and_kill_9_leave_every_row_present_or_counted(tmp_path, seed):
+def test_i4_50_000_rows_a_second_and_kill_9_leave_every_row_present_or_counted(tmp_path, seed):
     folder = tmp_path / "rec"
     child = spawn(folder, 50_000, 30, boot=7)
     time.sleep(random.Random(seed).uniform(1.2, 2.2))
@@ -214,7 +214,7 @@ def test_a_disk_that_fills_up_never_holds_the_caller_and_what_it_cost_is_counted
     assert {gap.reason for gap in gaps} == {"disk full"}
 
 
-def test_a_power_cut_takes_no_acknowledged_row_and_leaves_a_gap(tmp_path):
+def test_i4_a_power_cut_takes_no_acknowledged_row_and_leaves_a_gap(tmp_path):
     told, rows, gaps = after_power_cut(tmp_path, "FULL")
     assert told.acknowledged
     assert rows[-1][0] >= told.acknowledged

@@ -37,7 +37,7 @@ def numbers(page: records.Page) -> list[int | None]:
 
 @pytest.mark.parametrize("newest_first", [False, True])
 @pytest.mark.parametrize("limit", [1, 3, 7, 100])
-def test_pages_of_any_size_give_each_row_once_in_order(tmp_path, limit, newest_first):
+def test_i4_pages_of_any_size_give_each_row_once_in_order(tmp_path, limit, newest_first):
     times = list(range(10, 210, 10))
     write(tmp_path, 1, times[:8])
     write(tmp_path, 1, times[8:])

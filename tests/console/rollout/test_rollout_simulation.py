@@ -213,7 +213,7 @@ async def interfere(world: World) -> None:
 
 
 @pytest.mark.parametrize("part", range(4))
-def test_whatever_fails_and_whenever_the_console_dies_every_rollout_ends_as_the_nodes_say(
+def test_i13_whatever_fails_and_whenever_the_console_dies_every_rollout_ends_as_the_nodes_say(
     part: int, lab: Any, rows: Rollouts
 ) -> None:
     ends: Counter[str] = Counter()

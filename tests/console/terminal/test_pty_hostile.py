@@ -68,7 +68,7 @@ def _walk(start: Start, script: str, *options: str) -> bytes:
         return bytes(rig.raw)
 
 
-def test_only_our_own_sequences_leave_whatever_nodes_are_called(sample_app: Start) -> None:
+def test_i18_only_our_own_sequences_leave_whatever_nodes_are_called(sample_app: Start) -> None:
     raw = _walk(sample_app, HOSTILE.replace("MORE", ""))
     rest = OURS.sub(b"", raw)
     assert not [bad for bad in FORBIDDEN if bad in rest]

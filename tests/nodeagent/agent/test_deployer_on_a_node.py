@@ -46,7 +46,7 @@ def test_a_trial_serves_the_new_revision_and_a_rollback_the_old_one(node: Any, w
     assert refused(node, lambda: node.change("/deployments/d6/confirm")) == "DEPLOYMENT.ALREADY_ROLLED_BACK"
 
 
-def test_an_unconfirmed_trial_goes_back_by_itself_and_says_so(node: Any, workshop: Any, eventually: Any) -> None:
+def test_i3_an_unconfirmed_trial_goes_back_by_itself_and_says_so(node: Any, workshop: Any, eventually: Any) -> None:
     """I3."""
     trial = node.deploy(workshop.bundle(7), "d7", window_s=5)
     eventually(lambda: node.show("d7")["state"] == "ROLLED_BACK", "the trial to end")
@@ -126,7 +126,7 @@ def test_an_upload_goes_on_at_its_byte(node: Any, digest_of: Any) -> None:
     assert done == {"digest": digest, "received_bytes": len(data), "complete": True}
 
 
-def test_a_fenced_console_changes_nothing(node: Any, workshop: Any) -> None:
+def test_i11_a_fenced_console_changes_nothing(node: Any, workshop: Any) -> None:
     """I11."""
     node.lease = None
     node.stage(workshop.bundle(15), "d15")

@@ -33,7 +33,7 @@ def deadline(agent: Any) -> tuple[int, int]:
     return int(row[0]), int(row[1])
 
 
-def test_an_agent_that_dies_resumes_its_trial_twice_with_the_same_deadline_and_then_goes_back(node: Any) -> None:
+def test_i3_an_agent_that_dies_resumes_its_trial_twice_with_the_same_deadline_and_then_goes_back(node: Any) -> None:
     """I3."""
     first, _ = deadline(node)
     for tries in (1, 2):
@@ -61,7 +61,7 @@ def test_a_reboot_in_a_trial_is_an_interruption_and_the_old_revision_serves(node
     assert node.serving(1)
 
 
-def test_a_supervisor_that_slept_past_the_deadline_refuses_the_confirm(make_agent: Any, workshop: Any) -> None:
+def test_i3_a_supervisor_that_slept_past_the_deadline_refuses_the_confirm(make_agent: Any, workshop: Any) -> None:
     """The deadline is judged on waking, before anything else."""
     agent = make_agent().start()
     agent.commit(workshop.bundle(1), "d1")
@@ -104,7 +104,7 @@ def test_a_first_deployment_that_goes_back_is_stopped(make_agent: Any, workshop:
     assert agent.bundle() is None or agent.bundle()["state"] == "stopped"
 
 
-def test_a_damaged_blob_is_found_at_start_and_the_earlier_revision_serves(make_agent: Any, workshop: Any) -> None:
+def test_i1_a_damaged_blob_is_found_at_start_and_the_earlier_revision_serves(make_agent: Any, workshop: Any) -> None:
     agent = make_agent().start()
     agent.commit(workshop.bundle(1), "d1")
     agent.commit(workshop.bundle(2), "d2")
@@ -195,7 +195,7 @@ def fill(folder: Path) -> Path:
     return path
 
 
-def test_a_full_disk_serves_refuses_deployments_and_still_goes_back(small_disk: Any, workshop: Any) -> None:
+def test_i9_a_full_disk_serves_refuses_deployments_and_still_goes_back(small_disk: Any, workshop: Any) -> None:
     """I9: without a free byte SQLite cannot even open; the ballast makes room for the row that goes back."""
     agent = small_disk
     agent.commit(workshop.bundle(1), "d1")

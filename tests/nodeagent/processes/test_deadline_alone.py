@@ -71,7 +71,7 @@ def went_back_s(node, state, until) -> float:
     return (now_us() - node.deadline_us) / 1e6
 
 
-def test_a_supervisor_stopped_before_the_deadline_does_not_keep_the_new_revision(on_trial, state, until, frozen):
+def test_i3_a_supervisor_stopped_before_the_deadline_does_not_keep_the_new_revision(on_trial, state, until, frozen):
     supervisor = on_trial.ask("tell")["pid"]
     frozen(supervisor)
     assert went_back_s(on_trial, state, until) > 0
@@ -80,7 +80,7 @@ def test_a_supervisor_stopped_before_the_deadline_does_not_keep_the_new_revision
     assert [worker["worker"] for worker in told["running"]] == ["old"]
 
 
-def test_a_dead_supervisor_that_never_comes_back_does_not_keep_the_new_revision(on_trial, state, until):
+def test_i3_a_dead_supervisor_that_never_comes_back_does_not_keep_the_new_revision(on_trial, state, until):
     end_s = time.monotonic() + 30
     while answering(state) != "old r1":
         assert time.monotonic() < end_s
@@ -118,7 +118,7 @@ def test_a_trial_that_was_disarmed_is_left_alone_whatever_the_row_says(on_trial,
     assert answering(state) == "new r2"
 
 
-def test_a_deadline_that_passed_while_the_launcher_was_stopped_is_judged_on_waking(on_trial, state, until, frozen):
+def test_i3_a_deadline_that_passed_while_the_launcher_was_stopped_is_judged_on_waking(on_trial, state, until, frozen):
     supervisor = on_trial.ask("tell")["pid"]
     frozen(supervisor)
     frozen(on_trial.process.pid)

@@ -35,7 +35,7 @@ def test_a_worker_answers_on_its_own_socket_and_on_the_nodes(serving, connect):
     assert connect("agent").value(1, 2, 3, 4) == 1010
 
 
-def test_a_worker_that_dies_is_replaced_and_the_connection_that_waits_is_answered(serving, connect, until):
+def test_i8_a_worker_that_dies_is_replaced_and_the_connection_that_waits_is_answered(serving, connect, until):
     first = active(serving)
     os.kill(first["pid"], signal.SIGSEGV)
     until(lambda: first["pid"] not in [worker["pid"] for worker in told(serving)["workers"]], "the death is seen")
@@ -72,7 +72,7 @@ def test_a_stopped_worker_misses_its_heartbeat_and_is_replaced(serving, frozen, 
     assert connect().value(1, 1, 1, 1) == 1004
 
 
-def test_a_model_that_never_ends_costs_its_worker_and_not_the_agent(workers, bundles, connect, until):
+def test_i8_a_model_that_never_ends_costs_its_worker_and_not_the_agent(workers, bundles, connect, until):
     workers.start()
     workers.ask("ensure", activation=bundles.activation(1, model="loop"))
     until(lambda: state_of(workers) == "serving", "it serves")
@@ -87,7 +87,7 @@ def test_a_model_that_never_ends_costs_its_worker_and_not_the_agent(workers, bun
     assert told(workers)["pid"] == supervisor
 
 
-def test_a_model_that_allocates_without_end_gets_an_error_and_the_worker_lives(workers, bundles, connect, until):
+def test_i8_a_model_that_allocates_without_end_gets_an_error_and_the_worker_lives(workers, bundles, connect, until):
     workers.start()
     workers.ask("ensure", activation=bundles.activation(1, model="bomb"))
     until(lambda: state_of(workers) == "serving", "it serves")
