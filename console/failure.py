@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from console.bootstrap.facts import ProbeFailed
+from console.bootstrap.node import BootstrapFailed
 from console.clean import clean
 from console.deploy import DeployFailed
 from console.kit.file import KitRefused
@@ -31,6 +33,8 @@ EXPECTED = (
     LinkError,
     DeployFailed,
     ResolveError,
+    BootstrapFailed,
+    ProbeFailed,
     BuildRefused,
     BundleMalformed,
     KitMalformed,

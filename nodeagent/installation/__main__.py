@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +40,34 @@ def main(arguments: list[str]) -> int:
 def _do(request: dict[str, Any]) -> dict[str, Any]:
     layout = Layout(Path(request["prefix"]), Path(request["state"]))
     kept = journal.load(layout.journal)
+    if kept.state and kept.state != request["state"]:
+        layout = Layout(layout.prefix, Path(kept.state))
+    with alone(layout.prefix):
+        return _verb(layout, kept, request)
+
+
+@contextlib.contextmanager
+def alone(prefix: Path) -> Iterator[None]:
+    """One installation at a time: an earlier one may still work after its link broke. Raises SetupError."""
+    folder = next(path for path in (prefix, *prefix.parents) if path.is_dir())
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        hint = "it goes on by itself after a broken link: wait a little, then run the same command again"
+        raise SetupError(f"another installation is at work in {prefix}", hint) from error
+    finally:
+        os.close(descriptor)
+
+
+def _verb(layout: Layout, kept: Journal, request: dict[str, Any]) -> dict[str, Any]:
     match request["verb"]:
         case "begin":
             place.begin(layout, kept)
             return {"staged": place.staged(layout), "placed": place.is_placed(layout, request["version"])}
         case "place":
-            files = place.place(layout, request["version"], request["wheels"], request["python"] or sys.executable)
+            files = place.place(layout, request["version"], request["wheels"], request["interpreter"])
             place.unstage(layout)
             return {"files": files}
         case "init":

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+import time
 from pathlib import Path
 
+from nodeagent.installation import keeper
 from nodeagent.installation.journal import SetupError
 from nodeagent.installation.layout import Layout
 from store import durable
@@ -14,6 +16,7 @@ from store import durable
 MARK = "# outstation-keeper"
 RC_LOCAL = Path("/etc/rc.local")
 CRONTAB_S = 20.0
+KEEPER_S = 20.0
 
 
 def command(layout: Layout) -> str:
@@ -92,13 +95,20 @@ def remove_from_rc_local(path: Path = RC_LOCAL) -> None:
 
 
 def start_keeper(layout: Layout) -> None:
-    """Starts it now, free of the login that asked for it."""
-    subprocess.Popen(
-        [str(layout.keeper()), str(layout.prefix)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        cwd="/",
-        env={name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TZ") if name in os.environ},
-    )
+    """Starts it now, free of the login that asked for it, and waits until it stands. Raises SetupError."""
+    with layout.keeper_log.open("ab") as log:
+        process = subprocess.Popen(
+            [str(layout.keeper()), str(layout.prefix)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd="/",
+            env={name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TZ") if name in os.environ},
+        )
+    until_s = time.monotonic() + KEEPER_S
+    while not keeper.pids_of(layout.keeper_lock):
+        if process.poll() is not None or time.monotonic() > until_s:
+            said = layout.keeper_log.read_bytes()[-400:].decode("utf-8", "replace").strip()
+            raise SetupError(f"the keeper does not start: {said}", f"see {layout.keeper_log} on the node")
+        time.sleep(0.1)

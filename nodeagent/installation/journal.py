@@ -22,9 +22,10 @@ class SetupError(Exception):
 
 @dataclass(slots=True)
 class Journal:
-    """The acts so far, oldest first: each a table with its `act` and what it is done to."""
+    """The acts so far, oldest first: each a table with its `act` and what it is done to. `state`: the node's folder."""
 
     path: Path
+    state: str = ""
     acts: list[dict[str, Any]] = field(default_factory=list)
 
     def will(self, act: str, **what: Any) -> None:
@@ -47,7 +48,8 @@ class Journal:
         return [entry for entry in self.acts if entry["act"] == act]
 
     def _save(self) -> None:
-        durable.write_file(self.path, json.dumps({"format": 1, "acts": self.acts}, indent=1).encode() + b"\n", 0o644)
+        document = {"format": 1, "state": self.state, "acts": self.acts}
+        durable.write_file(self.path, (json.dumps(document, indent=1) + "\n").encode(), 0o644)
 
 
 def load(path: Path) -> Journal:
@@ -56,7 +58,7 @@ def load(path: Path) -> Journal:
         document = json.loads(path.read_bytes())
         if document["format"] != 1:
             raise ValueError(f"format {document['format']}")
-        return Journal(path, list(document["acts"]))
+        return Journal(path, str(document["state"]), list(document["acts"]))
     except FileNotFoundError:
         return Journal(path)
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -31,6 +31,7 @@ exec %(python)s -P -m %(module)s "$@"
 
 def begin(layout: Layout, journal: Journal) -> None:
     """The folders, each written down before it is made."""
+    journal.state = str(layout.state)
     make_folder(journal, layout.prefix, 0o755)
     make_folder(journal, layout.versions, 0o755)
     make_folder(journal, layout.staging, 0o700)
