@@ -171,11 +171,12 @@ class _Reader:
         rest = {key: value for key, value in table.items() if key not in own}
         needed = frozenset(references.names(rest))
         allowed = sorted(own - {""} | {field.name for field in msgspec.structs.fields(options)})
-        values: dict[str, Any] | None = rest
+        bound = references.places(rest)
         if self.bindings is None:
             values = {key: value for key, value in rest.items() if not references.names(value)}
         else:
-            values = self._bound(path, rest, options)
+            values, brought = self._bound(path, rest, options)
+            bound |= {(key,) for key in brought}
         for key in rest:
             if key not in allowed:
                 raise self.document.error((*path, key), "unknown key", allowed)
@@ -189,10 +190,13 @@ class _Reader:
             options=made,
             given=given,
             references=needed,
+            bound=frozenset(bound),
         )
 
-    def _bound(self, path: Path, table: Mapping[str, Any], options: type[Options]) -> dict[str, Any]:
-        """`table` with its references replaced, and with what binding tables bring along in its place."""
+    def _bound(
+        self, path: Path, table: Mapping[str, Any], options: type[Options]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """`table` with its references replaced and what binding tables bring along in its place; and that alone."""
         fields = {field.name: field.type for field in msgspec.structs.fields(options)}
         values: dict[str, Any] = {}
         brought: dict[str, Any] = {}
@@ -208,7 +212,7 @@ class _Reader:
                 brought.update(resolved)
                 resolved = resolved[key]
             values[key] = resolved
-        return values | brought
+        return values | brought, brought
 
     def _resolved(self, path: Path, value: Any) -> Any:
         assert self.bindings is not None

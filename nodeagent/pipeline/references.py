@@ -28,6 +28,17 @@ def names(value: object) -> set[str]:
     return set()
 
 
+def places(value: object, path: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
+    """Where in a table the bindings give the whole value: paths of keys. A list counts if all of it is theirs."""
+    if isinstance(value, str):
+        return {path} if REFERENCE.fullmatch(value) else set()
+    if isinstance(value, Mapping):
+        return set[tuple[str, ...]]().union(*(places(item, (*path, str(key))) for key, item in value.items()))
+    if isinstance(value, list) and value and all(places(item, path) for item in value):
+        return {path}
+    return set()
+
+
 def whole(value: object) -> str | None:
     """The binding that `value` is nothing but a reference to, or None. `${plc.url}` is not one: it names a part."""
     match = REFERENCE.fullmatch(value) if isinstance(value, str) else None

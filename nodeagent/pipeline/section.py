@@ -32,7 +32,10 @@ class Document:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Section:
-    """`options` is None where the file was read without bindings and this table needs some; `given` has the rest."""
+    """`options` is None where the file was read without bindings and this table needs some; `given` has the rest.
+
+    `references`: the bindings that it names; `bound`: where in it they give the whole value.
+    """
 
     document: Document = dataclasses.field(repr=False, compare=False)
     path: Path
@@ -41,11 +44,16 @@ class Section:
     options: Options | None
     given: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False)
     references: frozenset[str] = frozenset()
+    bound: frozenset[tuple[str, ...]] = frozenset()
 
     @property
     def line(self) -> int:
         """Where the table begins."""
         return self.document.line(self.path)
+
+    def is_bound(self, *path: str) -> bool:
+        """Whether the value at `path` is the node's own word: of its bindings, and not written in the pipeline."""
+        return any(path[:length] in self.bound for length in range(1, len(path) + 1))
 
     def error(self, key: str, message: str, allowed: Iterable[str] = ()) -> ConfigError:
         """A ConfigError at `key` of this table, or at the table itself where `key` is empty or comes from a binding."""

@@ -1,34 +1,26 @@
 """`type = "modbus.write"`: a decision into a register of a PLC, inside the guard that the node's binding sets.
 
-This version says what it would write and writes the safe value alone: `safe` brings an armed register to it and reads
-it back. Nothing is written in dry run, which is the default, nor outside `guard.allow` and its limits.
+Nothing is written in dry run, which is the default: the telemetry says what would be. Armed are a deployment and the
+node's local switch together; then the register follows the decision, and `safe` brings it to the safe value at once.
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
 import msgspec
 
 from nodeagent.pipeline.options import Options, Seconds
-from nodeagent.pipeline.outcome import Outcome
+from nodeagent.pipeline.outcome import IDLE, Outcome
 from nodeagent.pipeline.section import Section
 from nodeagent.protocol import SinkTelemetry
+from nodeagent.sinks.ending import ended
+from nodeagent.sinks.modbus_writer import ModbusWriter, state_of
 from nodeagent.sinks.sink import SinkContext, SinkFailed
-from nodeagent.sources.modbus_link import DeviceRefused, LinkLost, ModbusLink, endpoint
-from nodeagent.sources.registers import TYPES, Decoder, Item, address, encode, order_for, plan
-
-
-class Guard(Options, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What may be written where. `allow` is the node's word: a bundle cannot widen it past its binding."""
-
-    allow: tuple[str, ...] = ()
-    low: float
-    high: float
-    dry_run: bool = True
-    max_per_hour: Annotated[int, msgspec.Meta(ge=1)] = 60
-    verify_readback: bool = True
-    heartbeat: str = ""
+from nodeagent.sinks.write_guard import Guard
+from nodeagent.sources.modbus_link import ModbusLink, endpoint
+from nodeagent.sources.registers import TYPES, Item, address, encode, order_for
 
 
 class ModbusWriteOptions(Options, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -53,6 +45,10 @@ class ModbusWriteOptions(Options, frozen=True, kw_only=True, forbid_unknown_fiel
             if not self.guard.low <= number <= self.guard.high:
                 raise ValueError(f"{name!r} lies outside the guard's limits")
             encode(written, number)
+        if self.guard.heartbeat and (
+            address(self.guard.heartbeat).table != "holding" or self.guard.heartbeat == self.register
+        ):
+            raise ValueError("the guard's 'heartbeat' is a holding register of its own")
 
 
 OPTIONS = ModbusWriteOptions
@@ -71,67 +67,89 @@ def item(options: ModbusWriteOptions) -> Item:
 
 
 class ModbusWrite:
-    """The sink."""
+    """The sink. `allow_is_bound`: the allow-list stands in the node's binding."""
 
-    def __init__(self, options: ModbusWriteOptions, context: SinkContext) -> None:
+    def __init__(self, options: ModbusWriteOptions, context: SinkContext, *, allow_is_bound: bool) -> None:
         self.options = options
         self.would_write_total = 0
-        self._armed = context.write_back == "armed" and not options.guard.dry_run
+        self._refusal = options.guard.refusal(
+            options.register, armed=context.write_back == "armed", allow_is_bound=allow_is_bound
+        )
+        self._writer = ModbusWriter(self._connect, item(options), options.guard, context.clock, safe=options.safe)
+        self._task: asyncio.Task[None] | None = None
         self._running = False
-        self._standing = False
-        self._reason = ""
+        self._standing: bool | None = None
+
+    @property
+    def armed(self) -> bool:
+        """Whether this sink writes to the plant."""
+        return not self._refusal
 
     async def start(self) -> None:
         self._running = True
+        if self.armed:
+            self._task = asyncio.create_task(self._writer.run(), name=f"write {self.options.register}")
 
     def offer(self, outcome: Outcome) -> None:
         o = self.options
         if not outcome.valid:
+            if outcome.decision == IDLE:
+                self._writer.alive()
             return
         standing = outcome.alarm if o.when == "alarm" else outcome.decision == o.when
-        if standing != self._standing:
-            self._standing = standing
-            self.would_write_total += 1
-            self._reason = f"would write {o.value if standing else o.safe:g} to {o.register}"
+        self.would_write_total += self._standing is not None and standing != self._standing
+        self._standing = standing
+        self._writer.want(o.value if standing else o.safe)
 
     async def safe(self) -> None:
-        """Brings an armed register to its safe value. Raises SinkFailed."""
-        o = self.options
-        if not self._armed:
-            return
-        if o.register not in o.guard.allow:
-            raise SinkFailed(f"{o.register} is not among what the binding allows to write")
-        try:
-            link = await ModbusLink.open(o.url, unit_id=o.unit_id, timeout_s=float(o.timeout))
-            try:
-                await self._write(link, o.safe)
-            finally:
-                link.close()
-        except (LinkLost, DeviceRefused) as error:
-            raise SinkFailed(f"write {o.safe:g} to {o.register}: {error}") from error
+        """Brings the register to its safe value where this sink is armed. Raises SinkFailed."""
+        if self.armed:
+            await self._writer.write_now(self.options.safe)
+        elif not self._refusal.startswith("dry run"):
+            raise SinkFailed(self._refusal)
 
     async def close(self) -> None:
+        """Lets the connection go; the register stays as it is."""
         self._running = False
+        if self._task is not None:
+            await ended(self._task)
+            self._task = None
+            await self._writer.close()
 
     def telemetry(self) -> SinkTelemetry:
-        how = "armed for the safe value only" if self._armed else "dry run"
+        writer = self._writer if self.armed else None
         return SinkTelemetry(
             type="modbus.write",
-            state="up" if self._running else "stopped",
-            reason=f"{how}; {self._reason}" if self._reason else how,
+            state="down" if self._fault() else state_of(writer, running=self._running),
+            delivered_total=self._writer.written_total,
+            waiting=int(self.armed and self._writer.behind),
+            dropped_total=self._writer.refused_total,
+            reason=self._told(),
         )
 
-    async def _write(self, link: ModbusLink, value: float) -> None:
-        written = item(self.options)
-        await link.write(written.address, encode(written, value))
-        if self.options.guard.verify_readback:
-            (block,) = plan([written], max_gap=0, block_max=4)
-            found = float(Decoder([written], block).decode(await link.read(block))[0])
-            if found != value:
-                raise SinkFailed(f"{self.options.register} reads {found:g} after {value:g} was written")
+    def _told(self) -> str:
+        o, writer = self.options, self._writer
+        if fault := self._fault():
+            return fault
+        if self.armed:
+            value = "not known" if writer.reads is None else f"{writer.reads:g}"
+            return f"armed; {writer.reason}" if writer.reason else f"armed; {o.register} reads {value}"
+        if self._standing is None:
+            return self._refusal
+        return f"{self._refusal}; would write {o.value if self._standing else o.safe:g} to {o.register}"
+
+    def _fault(self) -> str:
+        """What ended the writer, which nothing should."""
+        if self._task is None or not self._task.done() or self._task.cancelled():
+            return ""
+        return f"the writer ended: {self._task.exception()!r}"
+
+    async def _connect(self) -> ModbusLink:
+        o = self.options
+        return await ModbusLink.open(o.url, unit_id=o.unit_id, timeout_s=float(o.timeout))
 
 
 def create(section: Section, context: SinkContext) -> ModbusWrite:
     """The sink of a section."""
     assert isinstance(section.options, ModbusWriteOptions)
-    return ModbusWrite(section.options, context)
+    return ModbusWrite(section.options, context, allow_is_bound=section.is_bound("guard", "allow"))

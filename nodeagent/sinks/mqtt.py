@@ -17,8 +17,9 @@ from nodeagent.pipeline.outcome import Outcome
 from nodeagent.pipeline.section import Section
 from nodeagent.protocol import SinkTelemetry
 from nodeagent.sinks.broker import Login, endpoint
+from nodeagent.sinks.ending import ended
 from nodeagent.sinks.mailbag import Mailbag
-from nodeagent.sinks.mqtt_courier import Courier, ended
+from nodeagent.sinks.mqtt_courier import Courier
 from nodeagent.sinks.sink import SinkContext
 from store.outbox import Message, Outbox
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
 from nodeagent.sinks.broker import Broker, BrokerLost, BrokerRefused, Login
+from nodeagent.sinks.ending import ended
 from nodeagent.sinks.mailbag import Mailbag
 from store.outbox import Stored
 
 IN_FLIGHT_MAX: Final = 8
 BACKOFF_S_MIN: Final = 0.2
 BACKOFF_S_MAX: Final = 15.0
-CANCEL_AGAIN_S: Final = 0.1
 ONLINE, STOPPED, OFFLINE = b'{"state":"online"}', b'{"state":"stopped"}', b'{"state":"offline"}'
 
 
@@ -147,15 +147,6 @@ class Courier:
             await self._bag.reject(stored, why)
         if lost:
             raise lost[0]
-
-
-async def ended(task: asyncio.Task[Any]) -> None:
-    """Cancels `task` until it has ended: in Python 3.11 a library's wait_for may lose a cancellation to its answer."""
-    while not task.done():
-        task.cancel()
-        await asyncio.wait({task}, timeout=CANCEL_AGAIN_S)
-    if not task.cancelled():
-        task.exception()  # seen: who needs it has read it before
 
 
 def _late(payload: bytes) -> bytes:

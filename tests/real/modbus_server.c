@@ -1,12 +1,13 @@
 /* A Modbus TCP server that is not ours: libmodbus (LGPL-2.1, linked dynamically, only for tests), on the loopback.
 
-   modbus_server PORT [drop=N] [exception=N] [code=C] [static] [frozen-from=N] [limit=N] [mute=N]
+   modbus_server PORT [drop=N] [exception=N] [code=C] [static] [frozen-from=N] [limit=N] [mute=N] [deaf=N]
 
    holding 2i, 2i+1: float32 number i, big-endian words; input 0..99: the number itself plus 1000; coils and
    discrete inputs: number odd. `static`: registers keep what was written and begin at 0.
    drop=N: closes the connection instead of answering each Nth request. exception=N: answers each Nth with exception
    C (4 where none is said). frozen-from=N: from request N on it reads and never answers. limit=N: holding registers
-   from N on do not exist (exception 2). mute=N: what asks for addresses from N on gets no answer, ever. Ends by itself after 120 s. */
+   from N on do not exist (exception 2). mute=N: what asks for addresses from N on gets no answer, ever.
+   deaf=N: holding register N takes what is written and stays at 0. Ends by itself after 120 s. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <modbus.h>
@@ -38,7 +39,7 @@ int main(int count, char **words) {
     int port = count > 1 ? atoi(words[1]) : 0;
     int drop = option(count, words, "drop", 0), refuse = option(count, words, "exception", 0);
     int code = option(count, words, "code", 4), frozen_from = option(count, words, "frozen-from", 0);
-    int mute = option(count, words, "mute", 1 << 20);
+    int mute = option(count, words, "mute", 1 << 20), deaf = option(count, words, "deaf", -1);
     int fixed = option(count, words, "static", 0), limit = option(count, words, "limit", 4000);
     modbus_t *context = modbus_new_tcp("127.0.0.1", port);
     modbus_mapping_t *map = modbus_mapping_new(100, 100, limit, 100);
@@ -91,6 +92,7 @@ int main(int count, char **words) {
                 modbus_reply_exception(context, request, code);
             } else if (length > 0) {
                 modbus_reply(context, request, length, map);
+                if (deaf >= 0) map->tab_registers[deaf] = 0;
             }
         }
     }

@@ -16,8 +16,6 @@ import pytest
 from nodeagent.clock import SystemClock
 from nodeagent.frame import BAD, GOOD, Frame
 from nodeagent.pipeline.options import Seconds
-from nodeagent.sinks.modbus_write import Guard, ModbusWrite, ModbusWriteOptions
-from nodeagent.sinks.sink import SinkContext, SinkFailed
 from nodeagent.sources.modbus import Modbus, ModbusOptions, Tag
 from nodeagent.sources.modbus_link import ModbusLink, quiet
 from nodeagent.sources.registers import address
@@ -279,51 +277,3 @@ def test_the_library_writes_no_log_lines_and_they_are_counted(
     asyncio.run(scenario())
     assert quiet().count > before
     assert not [record for record in caplog.records if record.name.startswith("pymodbus")]
-
-
-def write_sink(plc: Plc, tmp_path: Path, armed: bool = True, **options: Any) -> ModbusWrite:
-    guard = Guard(allow=("holding:100",), low=0, high=5, dry_run=False)
-    words: dict[str, Any] = {"register": "holding:100", "when": "alarm", "value": 1, "safe": 3, "guard": guard}
-    context = SinkContext(
-        clock=SystemClock(),
-        node_id="n",
-        bundle="b",
-        pipeline="p",
-        asset="",
-        revision=1,
-        digest="",
-        work_dir=tmp_path,
-        write_back="armed" if armed else "dry_run",
-    )
-    return ModbusWrite(ModbusWriteOptions(url=f"tcp://127.0.0.1:{plc.port}", **(words | options)), context)
-
-
-async def register_100(plc: Plc, tmp_path: Path) -> float:
-    tag = Tag(name="w", register="holding:100", type="uint16")
-    async with Watch(source(plc, tmp_path, (tag,))) as watch:
-        return float((await watch.until(all_good)).values[0])
-
-
-@pytest.mark.parametrize(("armed", "found"), [(True, 3.0), (False, 0.0)])
-def test_safe_writes_the_safe_value_when_armed_and_nothing_in_dry_run(
-    plc: Plc, tmp_path: Path, armed: bool, found: float
-) -> None:
-    plc.start("static")
-
-    async def scenario() -> float:
-        await write_sink(plc, tmp_path, armed).safe()
-        return await register_100(plc, tmp_path)
-
-    assert asyncio.run(scenario()) == found
-
-
-def test_a_register_outside_the_allow_list_is_never_written(plc: Plc, tmp_path: Path) -> None:
-    plc.start("static")
-    with pytest.raises(SinkFailed, match="allows to write"):
-        asyncio.run(write_sink(plc, tmp_path, register="holding:101").safe())
-
-
-def test_a_safe_value_that_did_not_arrive_is_said(plc: Plc, tmp_path: Path) -> None:
-    plc.start("static", "exception=1", "code=4")
-    with pytest.raises(SinkFailed, match="exception 4: device failure"):
-        asyncio.run(write_sink(plc, tmp_path).safe())

@@ -16,16 +16,17 @@ from nodeagent.worker.plant_right import PlantRight, RightHeld
 from store import records
 
 UNSAFE, SAFE, REGISTER = 7, 0, 100
+BINDINGS = {"allow": [f"holding:{REGISTER}"]}
 
 
 @pytest.fixture
 def plc():
-    """A PLC with the pump skid on a real port; its output register stands at UNSAFE."""
+    """A PLC with the pump skid on a real port; its output register stands at SAFE."""
     command = [sys.executable, "-m", "nodeagent.sources.simulators.plc", "--speed", "50"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     port = json.loads(process.stdout.readline())["port"]
     plc = Plc(port)
-    plc.write(UNSAFE)
+    plc.write(SAFE)
     yield plc
     plc.client.close()
     process.kill()
@@ -82,7 +83,7 @@ inputs = ["q_in.Average", "p_suc.Average", "p_dis.Average", "vib.Average"]
 [decide]
 use = "alarm"
 score = "y"
-high = 100000.0
+high = 10.0
 
 [[sink]]
 type = "record"
@@ -95,7 +96,7 @@ when = "alarm"
 value = {UNSAFE}.0
 safe = {SAFE}.0
 [sink.guard]
-allow = ["holding:{REGISTER}"]
+allow = "${{allow}}"
 low = 0.0
 high = 10.0
 dry_run = false
@@ -106,8 +107,9 @@ dry_run = false
 def running(workers, bundles, plc, until):
     """Revision 1 runs its pipeline against the PLC."""
     workers.start()
-    workers.ask("ensure", activation=bundles.pipeline(1, pipeline(plc), write_back="armed"))
+    workers.ask("ensure", activation=bundles.pipeline(1, pipeline(plc), bindings=BINDINGS, write_back="armed"))
     until(lambda: figures(workers)["predictions_total"] > 5, "the pipeline predicts")
+    until(lambda: plc.output() == UNSAFE, "the alarm drives the output")
     return workers
 
 
@@ -135,7 +137,7 @@ def test_a_pipeline_predicts_records_and_shows_each_of_its_parts(running, state,
 
 
 def test_a_candidate_is_fed_warm_without_a_connection_of_its_own(running, bundles, plc, until):
-    running.ask("prepare", activation=bundles.pipeline(2, pipeline(plc, size=40)))
+    running.ask("prepare", activation=bundles.pipeline(2, pipeline(plc, size=40), bindings=BINDINGS))
     active, candidate = pid_of(running, "active"), pid_of(running, "candidate")
     until(lambda: plc.clients([active, candidate]) == [active], "the active worker alone is connected")
     running.ask("switch")
@@ -143,7 +145,7 @@ def test_a_candidate_is_fed_warm_without_a_connection_of_its_own(running, bundle
 
 
 def test_every_record_belongs_to_the_revision_that_made_it_and_none_overlap(running, bundles, plc, state, until):
-    running.ask("prepare", activation=bundles.pipeline(2, pipeline(plc)))
+    running.ask("prepare", activation=bundles.pipeline(2, pipeline(plc), bindings=BINDINGS))
     report = running.ask("switch")
     until(lambda: any(record.revision == 2 for record in recorded(state)), "revision 2 records")
     running.ask("switch_back")
