@@ -321,7 +321,7 @@ BUNDLE = BundleFacts(name="pump", version="2", digest=NEW, size_bytes=1_000)
 class Lab:
     """What tests take from here."""
 
-    Book, Console, Killed, Plant, SimNode = Book, Console, Killed, Plant, SimNode
+    Book, Console, Killed, Plant, SimDeployment, SimNode = Book, Console, Killed, Plant, SimDeployment, SimNode
     bundle, new, old = BUNDLE, NEW, OLD
     run_virtual, fact = staticmethod(run_virtual), staticmethod(fact)
 
