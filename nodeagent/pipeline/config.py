@@ -162,6 +162,8 @@ class _Reader:
             options, _ = find[kind](use)
         except registry.UnknownWord as error:
             raise self.document.error((*path, word), f"there is no {use!r}", error.allowed) from error
+        except registry.NotInstalled as error:
+            raise self.document.error((*path, word), f"{use!r} {error}") from error
         return self.section(path, table, use, word, options)
 
     def section(self, path: Path, table: Mapping[str, Any], use: str, word: str, options: type[Options]) -> Section:

@@ -6,6 +6,7 @@ Only the files of words that are used are imported: a node without MQTT never lo
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import Any, Final
 
 from nodeagent.pipeline.options import Options
@@ -23,6 +24,8 @@ STEP_FAMILIES: Final = {
 DECISIONS: Final = "nodeagent.pipeline.decide"
 SOURCES: Final = {
     "modbus": "nodeagent.sources.modbus",
+    "mqtt": "nodeagent.sources.mqtt",
+    "sparkplug": "nodeagent.sources.sparkplug",
     "folder": "nodeagent.sources.folder",
     "replay": "nodeagent.sources.replay",
     "simulate": "nodeagent.sources.simulate",
@@ -32,6 +35,30 @@ SINKS: Final = {
     "mqtt": "nodeagent.sinks.mqtt",
     "modbus.write": "nodeagent.sinks.modbus_write",
 }
+# Library that a connector needs beyond the agent's own -> the extra that brings it.
+EXTRAS: Final = {
+    "aiomqtt": "mqtt",
+    "pymodbus": "modbus",
+    "serial": "modbus",
+    "asyncua": "opcua",
+    "snap7": "s7",
+    "pylogix": "eip",
+    "PIL": "image",
+}
+_LIBRARIES: Final = {
+    "nodeagent.sources.modbus": "pymodbus",
+    "nodeagent.sources.mqtt": "aiomqtt",
+    "nodeagent.sources.sparkplug": "aiomqtt",
+    "nodeagent.sources.opcua": "asyncua",
+    "nodeagent.sources.s7": "snap7",
+    "nodeagent.sources.eip": "pylogix",
+    "nodeagent.sinks.mqtt": "aiomqtt",
+    "nodeagent.sinks.modbus_write": "pymodbus",
+}
+
+
+class NotInstalled(Exception):
+    """A connector whose library this environment does not have; the text says what to install."""
 
 
 class UnknownWord(Exception):
@@ -62,12 +89,12 @@ def decision(use: str) -> tuple[type[Options], Any]:
 
 
 def source(word: str) -> tuple[type[Options], Any]:
-    """Options of a source and the function that makes one; raises UnknownWord."""
+    """Options of a source and the function that makes one; raises UnknownWord or NotInstalled."""
     return _connector(SOURCES, word)
 
 
 def sink(word: str) -> tuple[type[Options], Any]:
-    """Options of a sink and the function that makes one; raises UnknownWord."""
+    """Options of a sink and the function that makes one; raises UnknownWord or NotInstalled."""
     return _connector(SINKS, word)
 
 
@@ -79,5 +106,13 @@ def _steps(family: str) -> dict[str, tuple[type[Options], Any]]:
 def _connector(modules: dict[str, str], word: str) -> tuple[type[Options], Any]:
     if word not in modules:
         raise UnknownWord(list(modules))
+    require(_LIBRARIES.get(modules[word], ""))
     module = importlib.import_module(modules[word])
     return module.OPTIONS, module.create
+
+
+def require(library: str) -> None:
+    """Raises NotInstalled where `library` is not there, without importing it. "" is always there."""
+    if library and importlib.util.find_spec(library) is None:
+        extra = EXTRAS[library]
+        raise NotInstalled(f"needs the library {library}: install outstation[{extra}] on this machine")

@@ -55,7 +55,9 @@ class Latest:
     @property
     def bad_items(self) -> list[str]:
         """Tags without a usable value, and why."""
-        return [f"{self.names[at]}: {reason}" for at, reason in sorted(self._reasons.items()) if self._quality[at] == BAD]
+        return [
+            f"{self.names[at]}: {reason}" for at, reason in sorted(self._reasons.items()) if self._quality[at] == BAD
+        ]
 
     def frame(self, *, now_us: int) -> Frame:
         """The sweep at `now_us` (CLOCK_BOOTTIME); its source time is the newest that a sample told."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import secrets
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from typing import Final, Literal, NamedTuple
@@ -14,11 +15,9 @@ import aiomqtt
 from nodeagent.sinks.broker import CONNECT_S_MAX, Login, endpoint
 
 MESSAGES_MAX: Final = 10_000
-PAYLOAD_BYTES_MAX: Final = 1 << 20
 CANCEL_AGAIN_S: Final = 0.1
 VERSIONS: Final = {"3.1.1": aiomqtt.ProtocolVersion.V311, "5": aiomqtt.ProtocolVersion.V5}
 Version = Literal["3.1.1", "5"]
-_LOGGER: Final = logging.getLogger("outstation.mqtt")
 
 
 class LinkLost(Exception):
@@ -33,11 +32,27 @@ class Heard(NamedTuple):
     retained: bool
 
 
+class _Discarded(logging.Filter):
+    """The library says only in its log that its queue was full; the lines are counted and not shown."""
+
+    count = 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        self.count += "queue is full" in record.msg
+        return False
+
+
 class Listener:
     """An open connection with its subscriptions."""
 
-    def __init__(self, client: aiomqtt.Client) -> None:
+    def __init__(self, client: aiomqtt.Client, discarded: _Discarded) -> None:
         self._client = client
+        self._discarded = discarded
+
+    @property
+    def discarded(self) -> int:
+        """Messages that came faster than they were taken, beyond MESSAGES_MAX."""
+        return self._discarded.count
 
     @classmethod
     async def open(
@@ -51,12 +66,14 @@ class Listener:
         keepalive_s: int,
         timeout_s: float,
     ) -> Listener:
-        """Connects and subscribes; a topic that the broker refuses is an error. Raises LinkLost."""
+        """Connects with a client id made unique, and subscribes. Raises LinkLost, for a refused topic as well."""
         where = endpoint(url)
+        discarded, logger = _Discarded(), logging.Logger("mqtt")
+        logger.addFilter(discarded)
         client = aiomqtt.Client(
             where.host,
             where.port,
-            identifier=login.client_id,
+            identifier=f"{login.client_id}-{secrets.token_hex(4)}",
             username=login.username,
             password=login.password,
             protocol=VERSIONS[version],
@@ -64,9 +81,9 @@ class Listener:
             timeout=timeout_s,
             max_queued_incoming_messages=MESSAGES_MAX,
             tls_context=ssl.create_default_context(cafile=login.ca_file) if where.tls else None,
-            logger=_LOGGER,
+            logger=logger,
         )
-        link = cls(client)
+        link = cls(client, discarded)
         try:
             async with asyncio.timeout(timeout_s + CONNECT_S_MAX):
                 await client.__aenter__()
@@ -86,8 +103,7 @@ class Listener:
         except (aiomqtt.MqttError, OSError) as error:
             raise LinkLost(f"subscribing: {error}") from error
         for topic, code in zip(topics, granted, strict=False):
-            value = code if isinstance(code, int) else code.value
-            if value >= 0x80:
+            if int(getattr(code, "value", code)) >= 0x80:  # ReasonCode since paho 2, an integer with MQTT 3.1.1 before
                 raise LinkLost(f"the broker refuses the topic {topic}")
 
     async def messages(self) -> AsyncIterator[Heard]:
