@@ -114,10 +114,9 @@ def _bundle(
               (_label("records"), (cut(queue, width - LABEL_CELLS), value))]  # fmt: skip
     if bundle.last is not None:
         last = bundle.last
-        said = f"{figures.moment(last.wall_us, state.view.clock_offset_s)}  score {figures.number(last.score)}"
-        lines.append(
-            (_label("last"), (cut(f"{said}  {last.label}  {last.decision}  {last.reason}", width - 10), value))
-        )
+        said = [figures.moment(last.wall_us, state.view.clock_offset_s), f"score {figures.number(last.score)}"]
+        words = "  ".join([*said, *(word for word in (last.label, last.decision, last.reason) if word)])
+        lines.append((_label("last"), (cut(words, width - LABEL_CELLS), value)))
     return lines
 
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from textual.app import SuspendNotSupported
 from textual.binding import BindingType
 from textual.message import Message
 from textual.screen import Screen
 from textual.timer import Timer
 
-from console import clipboard, figures
+from console import figures
 from console.board import Board, BoardAlert, survey
 from console.driver import ConsoleDriver, ThinApp, leave_at_once
 from console.messages import BoardChanged, Said, WorkChanged
@@ -29,6 +27,7 @@ from console.terminal import LINKS, LinkName, Terminal, is_gone
 from console.theme import default_name, look_for, textual_theme
 from console.times import Clock
 from console.view import Condition, Fleet
+from console.way import Way
 from console.work import Action, Work, Works
 from widgets.alertrow import AlertValues
 from widgets.header import HeaderValues
@@ -36,15 +35,13 @@ from widgets.look import LOOKS, Role
 
 if TYPE_CHECKING:
     from console.screens.changes import Changes
+    from console.screens.chores import Chores
 
 OPERATE_IDLE_S: Final = 15 * 60.0
 WATCH_S: Final = 2.0
 STEP_SHOWN_S: Final = 0.25
-PLACES_MAX: Final = 50
 EXIT_TERMINATED: Final = 143
 EXIT_HUNG_UP: Final = 129
-
-Place = tuple[str, str]
 
 
 class Seat(ThinApp, inherit_bindings=False):
@@ -85,10 +82,8 @@ class Seat(ThinApp, inherit_bindings=False):
         self._version = -1
         self._own_acknowledged: dict[str, str] = {}
         self._alert_shown: tuple[str, float] = ("", 0.0)
-        self._clip_file = clip_file
-        self._places: list[Place] = [("fleet", "")]
-        self._place = 0
-        self._pages: dict[str, Page] = {}
+        self.clip_file = clip_file
+        self.way = Way(self)
         self._ticker: Timer | None = None
         for name in LOOKS:
             self.register_theme(textual_theme(LOOKS[name]()))
@@ -99,9 +94,7 @@ class Seat(ThinApp, inherit_bindings=False):
     # ------------------------------------------------------------ life
 
     def get_default_screen(self) -> Screen[Any]:
-        page = FleetPage(self.look)
-        self._pages["fleet"] = page
-        return page
+        return FleetPage(self.look)
 
     def on_mount(self) -> None:
         self._ticker = self.set_interval(self.terminal.link.period_s, self.tick)
@@ -111,7 +104,7 @@ class Seat(ThinApp, inherit_bindings=False):
         if isinstance(self._driver, ConsoleDriver):
             self.set_interval(WATCH_S, partial(self._watch_terminal, self._driver))
         self.app_resume_signal.subscribe(self, lambda _: self.forget_screen())
-        self.call_after_refresh(self.run_worker, self._open(), group="background", exit_on_error=True)
+        self.call_after_refresh(lambda: self.run_worker(self._open(), group="background", exit_on_error=True))
 
     async def _open(self) -> None:
         """Opens the fleet after the first paint, and starts what keeps it."""
@@ -292,6 +285,13 @@ class Seat(ThinApp, inherit_bindings=False):
 
         return Changes(self)
 
+    @cached_property
+    def chores(self) -> Chores:
+        """The commands about this console; made when the first of them is asked for."""
+        from console.screens.chores import Chores
+
+        return Chores(self)
+
     def touch(self) -> None:
         """A key was pressed: OPERATE goes on for its whole time."""
         self._touched_s = self.clock.monotonic_s()
@@ -360,134 +360,11 @@ class Seat(ThinApp, inherit_bindings=False):
         said = f"acknowledged as {self.operator}: {alert.node} {alert.message}"
         self.begin("acknowledge", f"acknowledge on {alert.node}", alert.node, send, then=lambda _: self.say(said))
 
-    # ------------------------------------------------------------ the way about
-
-    def go(self, screen: str, node: str = "") -> None:
-        """Shows a place and remembers it."""
-        place = (screen, node)
-        if place != self._places[self._place]:
-            self._places = [*self._places[: self._place + 1], place][-PLACES_MAX:]
-            self._place = len(self._places) - 1
-        self._show(place)
-
-    def go_back(self) -> None:
-        """One place back; at the first one nothing happens."""
-        self.do_history_back()
-
-    def do_history_back(self) -> None:
-        if self._place > 0:
-            self._place -= 1
-            self._show(self._places[self._place])
-
-    def do_history_on(self) -> None:
-        if self._place < len(self._places) - 1:
-            self._place += 1
-            self._show(self._places[self._place])
-
-    def _show(self, place: Place) -> None:
-        from console.screens.places import page_for
-
-        key = f"{place[0]} {place[1]}".strip()
-        page = self._pages.get(key)
-        if page is None:
-            page = page_for(place, self.look)
-            self._pages[key] = page
-        # The fleet is always at the bottom, one other place above it, views above that.
-        depth = 1 if place[0] == "fleet" else 2
-        while len(self.screen_stack) > depth:
-            self.pop_screen()
-        if depth == 1 or page is self.screen:
-            return
-        if not self.is_screen_installed(page):
-            self.install_screen(page, key)
-        if len(self.screen_stack) == depth:
-            self.switch_screen(page)
-        else:
-            self.push_screen(page)
-
-    def do_screen_fleet(self) -> None:
-        self.go("fleet")
-
-    def do_screen_alerts(self) -> None:
-        self.go("alerts")
-
-    def do_screen_logs(self) -> None:
-        self.go("logs")
-
-    def do_logs_of(self) -> None:
-        node = self.page.node() if self.page else None
-        if node is not None:
-            self.go("logs", node)
-
-    # ------------------------------------------------------------ the seat's own commands
-
-    async def do_yank(self) -> None:
-        text = self.page.yank_text() if self.page else ""
-        if not text:
-            self.say("nothing under the cursor to copy")
-            return
-        self.copy_to_clipboard(text)
-        to = ["clipboard (OSC 52)"]
-        if self.terminal.tmux and await clipboard.to_tmux(text):
-            to.append("tmux buffer")
-        try:
-            await asyncio.to_thread(clipboard.keep, self._clip_file, text)
-        except OSError as error:
-            self.say(f"copied to {', '.join(to)}; not to {self._clip_file}: {error.strerror}", "warn")
-            return
-        self.say(f"copied to {', '.join(to)} and {self._clip_file}")
+    # ------------------------------------------------------------ looks and places
 
     def screen_text(self) -> str:
         """The screen as plain text."""
         return "\n".join(strip.text.rstrip() for strip in self.screen._compositor.render_strips())
-
-    def do_print(self) -> None:
-        text = self.screen_text()
-        try:
-            with self.suspend():
-                print(text)
-        except SuspendNotSupported:
-            self.say("this terminal cannot be left for a moment", "warn")
-
-    def do_repaint(self) -> None:
-        self.forget_screen()
-
-    def do_help(self) -> None:
-        from console.screens.help import HelpView
-
-        if self.page is not None:
-            self.push_screen(HelpView(self.look, self.page.kind, self.page.name_shown))
-
-    def do_palette(self) -> None:
-        from console.screens.palette import PaletteView
-
-        page = self.page
-        if page is not None:
-            self.push_screen(PaletteView(self.look, page.kind), partial(self._chosen, page))
-
-    async def _chosen(self, page: Page, name: object) -> None:
-        if isinstance(name, str):
-            await page.action_command(name)
-
-    def do_work(self) -> None:
-        from console.screens.worklist import WorkView
-
-        self.push_screen(WorkView(self.look, self.works.listed()))
-
-    def do_quit(self) -> None:
-        from console.screens.confirm import Change, ConfirmView
-
-        if not self.works.running:
-            self.exit(0)
-            return
-        running = [f"{w.title} on {w.node}" for w in self.works.listed() if w.running]
-        change = Change(
-            title="Leave while work is running",
-            what=("This console stops: " + ", ".join(running),),
-            effect=("A node with an unconfirmed trial goes back by itself when its time is over.",),
-            undo="start outstation again: an upload goes on at the byte where it stopped",
-        )
-        self.push_screen(ConfirmView(self.look, change), lambda yes: self.exit(0) if yes else None)
 
     def set_look_named(self, name: str) -> None:
         """Another look from now on; a terminal that cannot show it keeps the nearest."""
@@ -505,24 +382,9 @@ class Seat(ThinApp, inherit_bindings=False):
         self._ticker = self.set_interval(LINKS[name].period_s, self.tick)
         self.say(f"link {name}: the fleet is looked at every {LINKS[name].period_s:.0f} s")
 
-    def do_output(self) -> None:
-        thin = self.thin
-        if thin is None:
-            self.say("whole regions are sent")
-        else:
-            self.say(
-                f"{thin.bytes_total:,} bytes in {thin.frames_total:,} frames, {thin.merged_total:,} merged; "
-                f"{os.environ.get('TERM', '')}, link {self.terminal.link.name}"
-            )
-
-    def __getattr__(self, name: str) -> Any:
-        """`do_theme_<name>` and `do_link_<name>` for every look and link there is."""
-        if name.startswith("do_theme_") and name[9:] in LOOKS:
-            return partial(self.set_look_named, name[9:])
-        for link in LINKS:
-            if name == f"do_link_{link}":
-                return partial(self.set_link, link)
-        raise AttributeError(name)
+    def go(self, screen: str, node: str = "") -> None:
+        """Shows a place and remembers it."""
+        self.way.go((screen, node))
 
 
 async def _run(start: Background) -> None:

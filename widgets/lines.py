@@ -58,7 +58,7 @@ class Listing(Drawing, can_focus=True):
 
     def item(self, key: str, width: int) -> Sequence[Span]:
         """The spans of one item."""
-        return ((key, "base"),)
+        return ((f" {key}", "base"),)
 
     def heading(self, y: int, width: int) -> Sequence[Span]:
         """The spans of one fixed line."""

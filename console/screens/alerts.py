@@ -144,7 +144,7 @@ class AlertsPage(Page):
             self.filter_row.show_state("", 0, 0)
             self.draw(None)
         else:
-            self.seat.go_back()
+            self.seat.way.do_history_back()
 
     def yank_text(self) -> str:
         return str(self.alerts.get(self.table.key or "", ""))

@@ -10,7 +10,7 @@ from console import figures
 from console.board import NodeState
 from console.operations import BundleEntry
 from console.screens.confirm import Change, ConfirmView
-from console.screens.deploy import ChooseView, PassportView
+from console.screens.deploy import ChooseView, PassportView, PickView
 from nodeagent.protocol import BundleTelemetry, Trial
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ class Changes:
             return
         old = next((b for b in state.bundles if b.bundle == entry.name), None)
         was = f"{old.version} r{old.revision}" if old else "nothing"
+        back = f"back to {was}" if old else "back to doing without it, outputs at the safe value,"
         effect = (
             (
                 f"The new worker is fed beside the old one until its windows are full, then takes over between two "
@@ -87,7 +88,7 @@ class Changes:
             nodes=f"{state.view.name}, 1 node",
             effect=(effect, f"On trial for {figures.countdown(window_s)}."),
             undo=(
-                f"r on the next screen, at any time; without a confirm the node goes back to {was} by itself, "
+                f"r on the next screen, at any time; without a confirm the node goes {back} by itself, "
                 "also if this console, the network or the power is gone"
             ),
             typed=state.view.name,
@@ -163,8 +164,19 @@ class Changes:
             if state is not None:
                 self._seat.say(f"nothing is installed on {state.view.name}")
             return
-        node, bundle = state.view.name, state.bundles[0]
-        page = self._seat.page
+        if len(state.bundles) > 1 and state.bundles[0].trial is None:
+            view = PickView(self._seat.look, state.view.name, [b.bundle for b in state.bundles])
+            self._seat.push_screen(view, partial(self._picked, state))
+        else:
+            self._back(state, state.bundles[0])
+
+    def _picked(self, state: NodeState, name: object) -> None:
+        for bundle in state.bundles:
+            if bundle.bundle == name:
+                self._back(state, bundle)
+
+    def _back(self, state: NodeState, bundle: BundleTelemetry) -> None:
+        node, page = state.view.name, self._seat.page
         typed = "" if page is not None and page.kind == "watch" else node
         if bundle.trial is not None:
             self._ask(self._end_trial(node, bundle, bundle.trial, typed), partial(self._rollback, node, bundle))

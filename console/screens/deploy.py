@@ -14,6 +14,7 @@ from console.operations import BundleEntry
 from console.screens.view import View
 from nodeagent.protocol import Passport
 from widgets.cells import wrap
+from widgets.lines import Listing
 from widgets.look import Look, Role, Spans
 from widgets.table import Column, Row, Table
 
@@ -78,6 +79,26 @@ class ChooseView(View):
         entry = self.entries.get(self.table.key or "")
         if entry is not None:
             self.dismiss(entry)
+
+
+class PickView(View):
+    """One of the bundles that run on a node. Dismissed with its name, or with None."""
+
+    def __init__(self, look: Look, node: str, bundles: Sequence[str]) -> None:
+        super().__init__(look, f"{node}: which bundle", keys=(("enter", "choose"), ("esc", "back")))
+        self.listing = Listing(look)
+        self.bundles = tuple(bundles)
+
+    def body(self) -> Iterable[Widget]:
+        return (self.title_row, self.listing)
+
+    def opened(self) -> None:
+        super().opened()
+        self.listing.set_keys(self.bundles)
+        self.listing.focus()
+
+    def key_enter(self) -> None:
+        self.dismiss(self.listing.key)
 
 
 class PassportView(View):

@@ -16,7 +16,6 @@ from console.rows import COLUMNS, node_row, site_row
 from console.screens.filterrow import FilterRow
 from console.screens.page import Page, bindings
 from console.view import Condition
-from widgets.lines import Listing
 from widgets.look import Look
 from widgets.table import GROUP_MARK, Row, Table
 
@@ -87,6 +86,8 @@ class FleetPage(Page):
         else:
             keys = [s.view.name for s in states]
         self.table.set_keys(keys)
+        if self._moved_s == float("-inf"):
+            self.table.action_edge(-1)  # Nobody has chosen a node yet: the cursor waits on the worst one.
         self.filter_row.show_state(self._described(), len(states), len(self.board.nodes))
 
     def _described(self) -> str:
@@ -113,10 +114,12 @@ class FleetPage(Page):
     def on_key(self, event: events.Key) -> None:
         self._moved_s = self.seat.clock.monotonic_s()
 
-    def on_listing_moved(self, message: Listing.Moved) -> None:
+    def on_click(self, event: events.Click) -> None:
         self._moved_s = self.seat.clock.monotonic_s()
-        self.seat.touch()
-        self.key_row.say("")
+
+    async def action_command(self, name: str) -> None:
+        self._moved_s = self.seat.clock.monotonic_s()
+        await super().action_command(name)
 
     def node(self) -> str | None:
         return self.table.key

@@ -112,7 +112,7 @@ class LogsPage(Page):
             self.log_view.set_filter(words="")
             self.filter_row.show_state("", 0, 0)
         else:
-            self.seat.go_back()
+            self.seat.way.do_history_back()
 
     def yank_text(self) -> str:
         view = self.log_view

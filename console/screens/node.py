@@ -210,7 +210,7 @@ class NodePage(Page):
             self.log_view.set_filter(words="")
             self.filter_row.show_state("", 0, 0)
         else:
-            self.seat.go_back()
+            self.seat.way.do_history_back()
 
     def do_acknowledge(self) -> None:
         mine = [a for a in self.board.waiting if a.node == self.about]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events
@@ -125,10 +125,17 @@ class Page(Screen[object]):
         if command.operate and not self.seat.operating:
             self.say(MONITOR_TEXT, "warn")
             return
-        do = getattr(self, f"do_{name}", None) or getattr(self.seat.changes, f"do_{name}", None)
-        answer = (do or getattr(self.seat, f"do_{name}"))()
+        answer = self.handler(name)()
         if inspect.isawaitable(answer):
             await answer
+
+    def handler(self, name: str) -> Callable[[], object]:
+        """Who does a command: this screen, or else the seat and its helpers. Raises LookupError for nobody."""
+        for doer in (self, self.seat, self.seat.way, self.seat.changes, self.seat.chores):
+            found: Callable[[], object] | None = getattr(doer, f"do_{name}", None)
+            if found is not None:
+                return found
+        raise LookupError(name)
 
     def node(self) -> str | None:
         """The node that a command is about; None where there is none."""
@@ -139,4 +146,4 @@ class Page(Screen[object]):
         return ""
 
     def do_back(self) -> None:
-        self.seat.go_back()
+        self.seat.way.do_history_back()

@@ -60,11 +60,15 @@ class PipelinePane(Table):
                 {"group": (f"{bundle.bundle} {bundle.version}", "strong"), "totals": (f"model {bundle.model}", "dim")}
             )
             prefix = bundle.bundle + "/"
-            for source in bundle.sources:
-                rows[f"{prefix}source/{source.id}"] = _source_row(source)
+            sources = {f"source {source.id}": source for source in bundle.sources}
+            for name, source in sources.items():
+                rows[prefix + name] = _source_row(source)
             for i, stage in enumerate(bundle.stages):
                 key = f"{prefix}{i}/{stage.name}"
-                rows[key] = self._step_row(stage, key, now_s)
+                row = self._step_row(stage, key, now_s)
+                if stage.name in sources:
+                    key, row = prefix + stage.name, _joined(rows[prefix + stage.name], row)
+                rows[key] = row
             for sink in bundle.sinks:
                 rows[f"{prefix}sink/{sink.type}"] = _sink_row(sink)
         note = "Nothing installed." if state.known else state.reason
@@ -96,6 +100,13 @@ class PipelinePane(Table):
         )
 
 
+def _joined(source: Row, stage: Row) -> Row:
+    """A source and the stage of its name in one row: how the connection is, and what comes over it."""
+    value = stage.cells["last"][0]
+    last = f"{value}  {source.cells['last'][0]}" if value else source.cells["last"][0]
+    return Row(source.cells | {"rate": stage.cells["rate"], "last": (last, "base")})
+
+
 def _source_row(source: SourceTelemetry) -> Row:
     up = source.state == "up"
     bad = f"bad: {', '.join(source.bad_items)}" if source.bad_items else ""
@@ -113,7 +124,8 @@ def _source_row(source: SourceTelemetry) -> Row:
 
 def _sink_row(sink: SinkTelemetry) -> Row:
     lost = f"lost {sink.dropped_total:,}" if sink.dropped_total else ""
-    waiting = f"{sink.waiting:,} of {sink.waiting_max:,} waiting"
+    room = f" of {sink.waiting_max:,}" if sink.waiting_max else ""
+    waiting = f"{sink.waiting:,}{room} waiting"
     return Row(
         {
             "name": (f"  sink {sink.type}", "strong"),

@@ -85,8 +85,7 @@ class WatchPage(Page):
 
     def _steps(self, work: Work, width: int) -> list[Spans]:
         if work.state == "done":
-            said = ", ".join(f"{s.step} {figures.size(s.total_bytes) if s.total_bytes else s.text}" for s in work.steps)
-            return [*(((f" {line}", "dim"),) for line in wrap(said, width - 2)[:2]), ()]
+            return [*(((f" {line}", "dim"),) for line in wrap(_told(work), width - 2)[:2]), ()]
         lines: list[Spans] = []
         for step in work.steps:
             running = work.running and step is work.steps[-1]
@@ -130,6 +129,14 @@ class WatchPage(Page):
                           (f"{figures.number(then) if before else figures.NONE:>10}", worse)))  # fmt: skip
         lines.append(((f" {'drift':<14}{bundle.drift:>10}", "base"),))
         return lines
+
+
+def _told(work: Work) -> str:
+    """The steps of finished work in one sentence; what was repeated is told once."""
+    told: dict[str, str] = {}
+    for step in work.steps:
+        told[step.step] = figures.size(step.total_bytes) if step.total_bytes else step.text
+    return ", ".join(f"{name} {text}".strip() for name, text in told.items() if name != "trial")
 
 
 def _progress(step: Step, width: int, look: Look) -> Spans:

@@ -1,0 +1,108 @@
+"""The seat's own commands: copying, printing, help, palette, work, looks, leaving."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from textual.app import SuspendNotSupported
+
+from console import clipboard
+from console.terminal import LINKS
+from widgets.look import LOOKS
+
+if TYPE_CHECKING:
+    from console.screens.page import Page
+    from console.seat import Seat
+
+
+class Chores:
+    """Commands that are about this console and not about a node."""
+
+    def __init__(self, seat: Seat) -> None:
+        self._seat = seat
+
+    async def do_yank(self) -> None:
+        text = self._seat.page.yank_text() if self._seat.page else ""
+        if not text:
+            self._seat.say("nothing under the cursor to copy")
+            return
+        self._seat.copy_to_clipboard(text)
+        to = ["clipboard (OSC 52)"]
+        if self._seat.terminal.tmux and await clipboard.to_tmux(text):
+            to.append("tmux buffer")
+        try:
+            await asyncio.to_thread(clipboard.keep, self._seat.clip_file, text)
+        except OSError as error:
+            self._seat.say(f"copied to {', '.join(to)}; not to {self._seat.clip_file}: {error.strerror}", "warn")
+            return
+        self._seat.say(f"copied to {', '.join(to)} and {self._seat.clip_file}")
+
+    def do_print(self) -> None:
+        text = self._seat.screen_text()
+        try:
+            with self._seat.suspend():
+                print(text)
+        except SuspendNotSupported:
+            self._seat.say("this terminal cannot be left for a moment", "warn")
+
+    def do_repaint(self) -> None:
+        self._seat.forget_screen()
+
+    def do_help(self) -> None:
+        from console.screens.help import HelpView
+
+        if self._seat.page is not None:
+            self._seat.push_screen(HelpView(self._seat.look, self._seat.page.kind, self._seat.page.name_shown))
+
+    def do_palette(self) -> None:
+        from console.screens.palette import PaletteView
+
+        page = self._seat.page
+        if page is not None:
+            self._seat.push_screen(PaletteView(self._seat.look, page.kind), partial(self._chosen, page))
+
+    async def _chosen(self, page: Page, name: object) -> None:
+        if isinstance(name, str):
+            await page.action_command(name)
+
+    def do_work(self) -> None:
+        from console.screens.worklist import WorkView
+
+        self._seat.push_screen(WorkView(self._seat.look, self._seat.works.listed()))
+
+    def do_quit(self) -> None:
+        from console.screens.confirm import Change, ConfirmView
+
+        if not self._seat.works.running:
+            self._seat.exit(0)
+            return
+        running = [f"{w.title} on {w.node}" for w in self._seat.works.listed() if w.running]
+        change = Change(
+            title="Leave while work is running",
+            what=("This console stops: " + ", ".join(running),),
+            effect=("A node with an unconfirmed trial goes back by itself when its time is over.",),
+            undo="start outstation again: an upload goes on at the byte where it stopped",
+        )
+        self._seat.push_screen(ConfirmView(self._seat.look, change), lambda yes: self._seat.exit(0) if yes else None)
+
+    def do_output(self) -> None:
+        thin = self._seat.thin
+        if thin is None:
+            self._seat.say("whole regions are sent")
+        else:
+            self._seat.say(
+                f"{thin.bytes_total:,} bytes in {thin.frames_total:,} frames, {thin.merged_total:,} merged; "
+                f"{os.environ.get('TERM', '')}, link {self._seat.terminal.link.name}"
+            )
+
+    def __getattr__(self, name: str) -> Any:
+        """`do_theme_<name>` and `do_link_<name>` for every look and link there is."""
+        if name.startswith("do_theme_") and name[9:] in LOOKS:
+            return partial(self._seat.set_look_named, name[9:])
+        for link in LINKS:
+            if name == f"do_link_{link}":
+                return partial(self._seat.set_link, link)
+        raise AttributeError(name)
