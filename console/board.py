@@ -105,6 +105,8 @@ def survey(
 def judge(view: NodeView, now_s: float) -> NodeState:
     """The condition of one node and the reason for it. What is not known is never OK."""
     known = view.is_known(now_s)
+    if view.ledger_break:
+        return NodeState(view, Condition.ALARM, view.ledger_break, known, view.is_stale(now_s))
     if not known or view.telemetry is None:
         return NodeState(view, Condition.UNKNOWN, unknown_reason(view, now_s), False, True)
     condition, reason = _judge_known(view)

@@ -122,6 +122,11 @@ class LiveFleet:
         """Connects now instead of after the backoff."""
         self._watches[name].retry()
 
+    def set_ledger_break(self, name: str, text: str) -> None:
+        """Says why the node's history cannot be believed; "" where it can. Publishes only what is new."""
+        if name in self._watches:
+            self._watches[name].set_ledger_break(text)
+
     async def run(self) -> None:
         """Watches every node until cancelled; then every link is closed."""
         try:

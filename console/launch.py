@@ -40,6 +40,7 @@ def open_fleet(home_option: str | None, operator: str, prompter: SeatPrompter) -
     from console.home import address_of, find_home
     from console.link.ready import make_pool
     from console.live import LiveOperations
+    from console.visits import ThreadBook, Visits
     from store.errors import StoreError
 
     home = find_home(home_option, os.environ)
@@ -50,4 +51,10 @@ def open_fleet(home_option: str | None, operator: str, prompter: SeatPrompter) -
     except (StoreError, ValueError) as error:
         raise OpeningFailed(str(error)) from error
     operations = LiveOperations(fleet, home.catalog, operator=operator)
-    return Opened(fleet, operations, background=(fleet.run,), close=operations.close)
+    book = ThreadBook(home.catalog)
+
+    def close() -> None:
+        operations.close()
+        book.close()
+
+    return Opened(fleet, operations, background=(fleet.run, Visits(fleet, book).run), close=close)

@@ -73,6 +73,8 @@ class NodeView:
     rtt_ms: float | None = None
     clock_offset_s: float | None = None
     rate_trend: tuple[float | None, ...] = ()
+    ledger_break: str = ""
+    """Why the node's history is not the continuation of what this console verified; it outlives every reconnect."""
 
     @property
     def name(self) -> str:

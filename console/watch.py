@@ -12,7 +12,7 @@ from typing import Protocol
 from console.client import AgentClient
 from console.identity import check_not_doubled
 from console.link.errors import LinkError, NotListening
-from console.pace import ClockOffset, Pace, with_value
+from console.pace import BootClock, ClockOffset, Pace, with_value
 from console.view import STALE_AFTER_PERIODS, LinkState, NodeView
 from console.wire import AgentError
 from nodeagent.protocol import Telemetry
@@ -43,14 +43,21 @@ class Watch:
     ) -> None:
         self.view, self.client, self.link = view, client, link
         self._publish, self._node_ids, self._pace, self._random = publish, node_ids, pace, random_unit
-        self._offset = ClockOffset()
+        self._offset, self._boot = ClockOffset(), BootClock()
         self._failures = 0
         self._missed = 0
+        self._greeted_s = 0.0
         self._retry = asyncio.Event()
 
     def retry(self) -> None:
         """Tries again now instead of after the backoff."""
         self._retry.set()
+
+    def set_ledger_break(self, text: str) -> None:
+        """Why the node's history cannot be believed, "" where it can."""
+        if text != self.view.ledger_break:
+            self.view = replace(self.view, ledger_break=text)
+            self._publish(self.view)
 
     async def run(self) -> None:
         """Connects, follows, and after a loss connects again."""
@@ -84,29 +91,31 @@ class Watch:
         status = await self.client.status()
         check_not_doubled(self.view.name, status.node_id, dict(self._node_ids()))
         self._offset.clear()
+        self._boot.clear()
+        self._greeted_s = time.monotonic()
+        self._boot.made_at(status.telemetry.boottime_us, self._greeted_s)
         self._failures = self._missed = 0
         self._set(LinkState.UP, status=status, link_mode=self.link.mode)
-        self._take(status.telemetry)
+        if not _same_run(self.view.telemetry, status.telemetry):
+            self._take(status.telemetry)
 
     async def _follow(self) -> None:
+        """Goes on behind the last line of this run that was seen, so that a loss leaves no hole where none needs be."""
         last = self.view.telemetry
-        async with aclosing(self.client.telemetry(last.cursor if last else None)) as lines:
+        assert last is not None
+        async with aclosing(self.client.telemetry(last.cursor, started_us=last.started_us)) as lines:
             async for telemetry in lines:
                 self._missed = 0
                 self._take(telemetry)
         raise LinkError(LinkState.NO_AGENT, self.view.name, "the agent ended the telemetry", "it restarts, or stopped")
 
     def _take(self, telemetry: Telemetry) -> None:
-        before, view = self.view.telemetry, self.view
-        same_run = before is not None and (before.boot_id, before.started_us) == (
-            telemetry.boot_id,
-            telemetry.started_us,
-        )
-        if before is not None and same_run and telemetry.cursor <= before.cursor and view.telemetry_at_s is not None:
+        before, view, now_s = self.view.telemetry, self.view, time.monotonic()
+        same_run = _same_run(before, telemetry)
+        if before is not None and same_run and telemetry.cursor <= before.cursor:
             return
-        trend = view.rate_trend
-        if before is not None and (not same_run or telemetry.cursor > before.cursor + 1):
-            trend = with_value(trend, None)
+        made_s = self._boot.made_at(telemetry.boottime_us, now_s)
+        next_one = before is None or (same_run and telemetry.cursor == before.cursor + 1)
         self.view = replace(
             view,
             link=LinkState.UP,
@@ -114,9 +123,11 @@ class Watch:
             link_error="",
             link_hint="",
             telemetry=telemetry,
-            telemetry_at_s=time.monotonic(),
-            clock_offset_s=self._offset.add(telemetry.wall_us, time.time(), view.rtt_ms),
-            rate_trend=with_value(trend, sum(bundle.inferences_per_s for bundle in telemetry.bundles)),
+            telemetry_at_s=made_s,
+            clock_offset_s=self._offset.add(telemetry.wall_us, time.time() - (now_s - made_s), view.rtt_ms),
+            rate_trend=with_value(
+                _joined(view.rate_trend, next_one), sum(bundle.inferences_per_s for bundle in telemetry.bundles)
+            ),
         )
         self._publish(self.view)
 
@@ -142,10 +153,11 @@ class Watch:
 
     def _measured(self, rtt_ms: float) -> None:
         self.view = replace(self.view, rtt_ms=rtt_ms)
-        telemetry, age_s = self.view.telemetry, self.view.age_s(time.monotonic())
-        silent = telemetry is not None and age_s is not None and age_s > STALE_AFTER_PERIODS * telemetry.period_s
-        if silent and age_s is not None:
-            self._set(LinkState.STALE, link_error=f"no telemetry for {age_s:.0f} s")
+        telemetry, now_s = self.view.telemetry, time.monotonic()
+        # What was missed is still on its way right after a reconnect.
+        silent_s = now_s - max(self.view.telemetry_at_s or 0.0, self._greeted_s)
+        if telemetry is not None and silent_s > STALE_AFTER_PERIODS * telemetry.period_s:
+            self._set(LinkState.STALE, link_error=f"no telemetry for {silent_s:.0f} s")
         else:
             self._publish(self.view)
 
@@ -164,6 +176,20 @@ class Watch:
         plain: dict[str, object] = {"link_error": "", "link_hint": ""}
         self.view = replace(self.view, link=state, link_since_wall_s=since_s, **{**plain, **fields})  # type: ignore[arg-type]
         self._publish(self.view)
+
+
+def _same_run(before: Telemetry | None, telemetry: Telemetry) -> bool:
+    """Whether both are of one run of one agent: only then their cursors count the same lines."""
+    if before is None:
+        return False
+    return (before.boot_id, before.started_us) == (telemetry.boot_id, telemetry.started_us)
+
+
+def _joined(trend: tuple[float | None, ...], next_one: bool) -> tuple[float | None, ...]:
+    """The trend before the next value: the gap of a loss goes where the very next line came, and stays elsewhere."""
+    if trend[-1:] == (None,):
+        return trend[:-1] if next_one else trend
+    return trend if next_one else with_value(trend, None)
 
 
 def _leaves(group: BaseExceptionGroup[LinkError | AgentError]) -> list[LinkError | AgentError]:

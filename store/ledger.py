@@ -54,6 +54,17 @@ class Head(NamedTuple):
     hash: str
 
 
+class Break(NamedTuple):
+    """Why a chain is not the continuation of what was verified before, at entry `seq`.
+
+    `kind`: shortened, forked (two entries with one number), gap (entries are missing), edited (a hash does not fit).
+    """
+
+    kind: str
+    seq: int
+    text: str
+
+
 def append(
     connection: sqlite3.Connection,
     *,
@@ -119,6 +130,29 @@ def first_break(anchor: Head, entries: Iterable[Entry]) -> int | None:
             return entry.seq
         anchor = Head(entry.seq, entry.hash)
     return None
+
+
+def find_break(anchor: Head, entries: Sequence[Entry], end: Head | None = None) -> Break | None:
+    """What is wrong with `entries`, which are to follow `anchor` and, with `end`, to lead to that head (I15)."""
+    if end is not None and end.seq < anchor.seq:
+        text = f"the node shows {end.seq} entries, {anchor.seq} had been verified"
+        return Break("shortened", end.seq, text)
+    last = anchor
+    for entry in entries:
+        if entry.seq != last.seq + 1:
+            return Break("gap", last.seq + 1, f"entry {last.seq + 1} is missing, {entry.seq} comes instead")
+        if entry.previous != last.hash:
+            if last == anchor and anchor.seq:
+                return Break("forked", anchor.seq, f"entry {anchor.seq} is not the one that had been verified")
+            return Break("edited", entry.seq, f"entry {entry.seq} does not follow the one before it")
+        if entry.hash != entry_hash(entry):
+            return Break("edited", entry.seq, f"entry {entry.seq} is not what its hash says")
+        last = Head(entry.seq, entry.hash)
+    if end is None or last == end:
+        return None
+    if last.seq == end.seq:
+        return Break("forked", end.seq, f"entry {end.seq} is not the one that had been verified")
+    return Break("gap", last.seq + 1, f"entry {last.seq + 1} is missing, though the node shows {end.seq}")
 
 
 def extends(anchor: Head, entries: Sequence[Entry], end: Head) -> bool:

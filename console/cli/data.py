@@ -1,20 +1,16 @@
-"""`logs`, `records`, `trend`, `ledger`: what a node wrote down."""
+"""`logs`, `records`, `trend`: what a node wrote down."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import time
 from contextlib import aclosing
 
 from console import figures
-from console.clean import clean_all
 from console.cli.arguments import add_verb
 from console.cli.session import Session
-from console.client import AgentClient
-from console.failure import FAILED, OK, Failure
-from nodeagent.protocol import PAGE_ROWS_MAX, LedgerEntry, LogLine, Record
-from store import ledger as chain
+from console.failure import OK, Failure
+from nodeagent.protocol import PAGE_ROWS_MAX, LogLine, Record
 
 LEVELS = ("debug", "info", "warning", "error")
 LIMIT = 50
@@ -39,9 +35,6 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     trend.add_argument("node")
     trend.add_argument("bundle", nargs="?", default="")
     trend.add_argument("--hours", type=float)
-    ledger = add_verb(verbs, "ledger", show_ledger, summary="a node's history, verified against what was seen before")
-    ledger.add_argument("node")
-    ledger.add_argument("-n", "--limit", type=int, default=LIMIT)
 
 
 async def show_logs(session: Session, args: argparse.Namespace) -> int:
@@ -137,53 +130,6 @@ async def show_trend(session: Session, args: argparse.Namespace) -> int:
     ]
     session.table(("TIME", "INF/S", "P95 ms", "CPU %", "MEM %", "REJ/S"), rows, right=(1, 2, 3, 4, 5))
     return OK
-
-
-async def show_ledger(session: Session, args: argparse.Namespace) -> int:
-    """Verifies what is new against the head seen last time, keeps the new head, prints the newest entries."""
-    async with session.client(args.node) as client:
-        node_id = await client.identify()
-        entries, verdict = await verify_ledger(session, client, node_id)
-    newest = entries[-_limit(args.limit) :]
-    if session.as_json:
-        session.json({"chain": verdict or "verified", "entries": clean_all(newest)})
-    else:
-        rows = [(str(e.seq), figures.day_and_time(e.wall_us), e.actor, e.action, e.subject, _detail(e)) for e in newest]
-        session.table(("SEQ", "TIME", "WHO", "WHAT", "OF", ""), rows, right=(0,))
-        session.line(verdict or f"chain verified: {len(entries)} entries lead to the head that the node shows")
-    return FAILED if verdict else OK
-
-
-async def verify_ledger(session: Session, client: AgentClient, node_id: str) -> tuple[list[LedgerEntry], str]:
-    """Every entry, and why the chain is broken ("" if it is whole). A whole chain moves this console's anchor (I15)."""
-    entries: list[LedgerEntry] = []
-    while True:
-        page = await client.ledger(after=entries[-1].seq if entries else 0, limit=PAGE_ROWS_MAX, raw=True)
-        entries += page.entries
-        if not page.entries or entries[-1].seq >= page.head_seq:
-            break
-    end = chain.Head(page.head_seq, page.head_hash)
-    plain = [chain.Entry(*(getattr(entry, name) for name in chain.Entry._fields)) for entry in entries]
-    genesis = chain.Head(0, chain.GENESIS)
-    broken = chain.first_break(genesis, plain)
-    if broken is not None:
-        return entries, f"CHAIN BROKEN at entry {broken}"
-    if not chain.extends(genesis, plain, end):
-        return entries, "CHAIN BROKEN: the entries do not lead to the head that the node shows"
-    anchor = session.catalog.anchor(node_id)
-    if anchor is not None and anchor.seq and _hash_at(plain, anchor.seq) != anchor.hash:
-        return entries, f"CHAIN REWRITTEN: entry {anchor.seq} is not the one that this console verified before"
-    if end.seq:
-        session.catalog.set_anchor(node_id, end, wall_s=time.time())
-    return entries, ""
-
-
-def _hash_at(entries: list[chain.Entry], seq: int) -> str:
-    return next((entry.hash for entry in entries if entry.seq == seq), "")
-
-
-def _detail(entry: LedgerEntry) -> str:
-    return ", ".join(f"{name} {value}" for name, value in entry.detail.items())
 
 
 def _limit(wanted: int) -> int:

@@ -24,15 +24,11 @@ from nodeagent.protocol import (
     Error,
     ErrorBody,
     Hold,
-    LedgerEntry,
-    LedgerPage,
     LogLine,
     LogsPage,
     Record,
     RecordsPage,
 )
-from store import ledger as chain
-from store.ledger import GENESIS, Entry, entry_hash
 
 Run = Callable[..., Any]
 
@@ -255,56 +251,6 @@ def test_records_are_a_table_with_their_gaps(in_plant: Any, cli: Run) -> None:
         assert "7 predictions were not recorded" in out
         assert "newest_first=true" in asked[0]
         assert "quality=1" in asked[0]
-
-    in_plant(body)
-
-
-def make_ledger(count: int) -> list[LedgerEntry]:
-    entries, previous = [], GENESIS
-    for seq in range(1, count + 1):
-        entry = Entry(seq, "boot", seq, seq, "alice", "hold", "no\x07de", {"reason": "é"}, previous, "")
-        previous = entry_hash(entry)
-        entries.append(LedgerEntry(**entry._replace(hash=previous)._asdict()))
-    return entries
-
-
-def serve_ledger(agent: Any, entries: list[LedgerEntry]) -> None:
-    page = LedgerPage(entries=entries, head_seq=entries[-1].seq, head_hash=entries[-1].hash)
-    agent.handle["GET", "/ledger"] = lambda query, body: page
-
-
-def test_a_ledger_is_verified_and_must_extend_what_this_console_saw_before(in_plant: Any, cli: Run) -> None:
-    async def body(plant: Any) -> None:
-        agent = await enrolled(plant, cli)
-        serve_ledger(agent, make_ledger(3))
-        code, out, _ = await cli("ledger", "press-07")
-        assert code == 0
-        assert "chain verified: 3 entries" in out
-        assert "\x07" not in out
-        serve_ledger(agent, make_ledger(5))
-        assert (await cli("ledger", "press-07"))[0] == 0
-        other = [msgspec.structs.replace(entry, actor="mallory") for entry in make_ledger(6)]
-        previous = GENESIS
-        for index, entry in enumerate(other):
-            plain = chain.Entry(*(getattr(entry, name) for name in chain.Entry._fields))._replace(previous=previous)
-            previous = entry_hash(plain)
-            other[index] = msgspec.structs.replace(entry, previous=plain.previous, hash=previous)
-        serve_ledger(agent, other)
-        code, out, _ = await cli("ledger", "press-07")
-        assert code == 1
-        assert "CHAIN REWRITTEN" in out
-
-    in_plant(body)
-
-
-def test_a_ledger_entry_that_was_changed_breaks_the_chain(in_plant: Any, cli: Run) -> None:
-    async def body(plant: Any) -> None:
-        agent, entries = await enrolled(plant, cli), make_ledger(4)
-        entries[1] = msgspec.structs.replace(entries[1], actor="bob")
-        serve_ledger(agent, entries)
-        code, out, _ = await cli("ledger", "press-07")
-        assert code == 1
-        assert "CHAIN BROKEN at entry 2" in out
 
     in_plant(body)
 
