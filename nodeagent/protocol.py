@@ -128,6 +128,7 @@ ERRORS: dict[str, tuple[int, Owner]] = {
     "DEPLOYMENT.TRIAL_RUNNING": (409, "operator"),
     "DEPLOYMENT.MISSING_BLOBS": (409, "network"),
     "DEPLOYMENT.PREFLIGHT": (422, "bundle"),
+    "DEPLOYMENT.GUARD": (422, "bundle"),
     "DEPLOYMENT.DISK_FULL": (507, "node"),
     "DEPLOYMENT.READ_ONLY": (507, "node"),
     "DEPLOYMENT.MEMORY": (507, "node"),

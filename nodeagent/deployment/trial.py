@@ -120,7 +120,7 @@ class Trial:
         event = trial.over(boot_id=self._parts.clock.boot_id(), now_us=now_us)
         failure: Failure | None = None
         if event is None and (why := trial.guard(self._parts.runtimes.telemetry(), host, self._parts.settings)):
-            event, failure = Event.GUARD_TRIPPED, Failure("DEPLOYMENT.STATE", why)
+            event, failure = Event.GUARD_TRIPPED, Failure("DEPLOYMENT.GUARD", why)
         if event is not None:
             await self.end(trial.id, event, failure)
 
