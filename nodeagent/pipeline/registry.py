@@ -33,6 +33,8 @@ SOURCES: Final = {
 SINKS: Final = {
     "record": "nodeagent.sinks.record",
     "mqtt": "nodeagent.sinks.mqtt",
+    "http": "nodeagent.sinks.http",
+    "file": "nodeagent.sinks.file",
     "modbus.write": "nodeagent.sinks.modbus_write",
 }
 # Library that a connector needs beyond the agent's own -> the extra that brings it.

@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 from store.errors import StoreError
 from store.outbox import Message, Outbox, Stored, Tally
 
+OUTBOX_FILE: Final = "outbox.db"
 INCOMING_MAX: Final = 10_000
 LIVE_MAX: Final = 256
 _NOT_KEPT: Final = 0
@@ -37,12 +38,13 @@ class Mailbag:
         self._order = asyncio.Lock()
         self._tally = Tally(0, 0, 0, 0)
         self._dropped_total = 0
+        self._being_kept = 0
 
     @property
     def waiting(self) -> int:
         """How many are not delivered yet."""
         unkept = sum(1 for stored in self._live if stored.seq == _NOT_KEPT)
-        return self._tally.waiting_rows + len(self._incoming) + unkept
+        return self._tally.waiting_rows + len(self._incoming) + self._being_kept + unkept
 
     @property
     def dropped_total(self) -> int:
@@ -118,7 +120,11 @@ class Mailbag:
             self._incoming.clear()
             if not batch:
                 return
-            seqs = await self._in_thread(lambda outbox: outbox.append(batch)) or [_NOT_KEPT] * len(batch)
+            self._being_kept = len(batch)
+            try:
+                seqs = await self._in_thread(lambda outbox: outbox.append(batch)) or [_NOT_KEPT] * len(batch)
+            finally:
+                self._being_kept = 0
             self._live.extend(Stored(seq, message) for seq, message in zip(seqs, batch, strict=True))
             while len(self._live) > LIVE_MAX:  # what is kept becomes history; what is not is lost
                 self._dropped_total += self._live.popleft().seq == _NOT_KEPT

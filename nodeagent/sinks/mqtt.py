@@ -7,23 +7,21 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Literal
 
 import msgspec
 
-from nodeagent.frame import QUALITY_WORDS
 from nodeagent.pipeline.options import Options, Seconds
 from nodeagent.pipeline.outcome import Outcome
 from nodeagent.pipeline.section import Section
 from nodeagent.protocol import SinkTelemetry
 from nodeagent.sinks.broker import Login, endpoint
 from nodeagent.sinks.ending import ended
-from nodeagent.sinks.mailbag import Mailbag
+from nodeagent.sinks.mailbag import OUTBOX_FILE, Mailbag
+from nodeagent.sinks.message import Wanted, When, payload_of
 from nodeagent.sinks.mqtt_courier import Courier
 from nodeagent.sinks.sink import SinkContext
 from store.outbox import Message, Outbox
-
-OUTBOX_FILE: Final = "outbox.db"
 
 
 class MqttOptions(Options, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -36,7 +34,7 @@ class MqttOptions(Options, frozen=True, kw_only=True, forbid_unknown_fields=True
     topic: str = "outstation/{asset}/{name}"
     state_topic: str = ""
     qos: Literal[0, 1] = 1
-    when: Literal["all", "changes", "alarm"] = "all"
+    when: When = "all"
     username: str | None = None
     password: str | None = None
     ca_file: str | None = None
@@ -68,7 +66,7 @@ class Mqtt:
         self.topic = _filled(options.topic, words)
         self._options = options
         self._context = context
-        self._last: str | None = None
+        self._wanted = Wanted(options.when)
         self._bag = Mailbag(self._open_outbox if options.qos == 1 else None)
         suffix = f"-{number}" if number else ""
         self._courier = Courier(
@@ -90,8 +88,8 @@ class Mqtt:
         ]
 
     def offer(self, outcome: Outcome) -> None:
-        if self._is_wanted(outcome):
-            self._bag.put(Message(self.topic, self._payload(outcome)))
+        if self._wanted.wants(outcome):
+            self._bag.put(Message(self.topic, payload_of(outcome, self._context)))
 
     async def safe(self) -> None:
         """Nothing: a message moves no machine."""
@@ -115,29 +113,6 @@ class Mqtt:
             dropped_total=self._bag.dropped_total,
             reason=self._bag.reason or self._courier.reason,
         )
-
-    def _is_wanted(self, outcome: Outcome) -> bool:
-        changed = outcome.decision != self._last
-        self._last = outcome.decision
-        return self._options.when == "all" or changed or (self._options.when == "alarm" and outcome.alarm)
-
-    def _payload(self, outcome: Outcome) -> bytes:
-        c = self._context
-        fields: dict[str, Any] = {
-            "wall_us": outcome.wall_us,
-            "source_us": outcome.source_us,
-            "score": outcome.score,
-            "decision": outcome.decision,
-            "alarm": outcome.alarm,
-            "quality": QUALITY_WORDS[outcome.quality],
-            "reason": outcome.reason,
-            "label": outcome.label,
-            "node": c.node_id,
-            "bundle": c.bundle,
-            "revision": c.revision,
-            "digest": c.digest,
-        }
-        return msgspec.json.encode(fields)
 
     def _open_outbox(self) -> Outbox:
         o, clock = self._options, self._context.clock

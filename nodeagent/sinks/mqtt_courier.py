@@ -10,6 +10,7 @@ from typing import Final
 from nodeagent.sinks.broker import Broker, BrokerLost, BrokerRefused, Login
 from nodeagent.sinks.ending import ended
 from nodeagent.sinks.mailbag import Mailbag
+from nodeagent.sinks.message import late as late_form
 from store.outbox import Stored
 
 IN_FLIGHT_MAX: Final = 8
@@ -125,7 +126,7 @@ class Courier:
         lost: list[BrokerLost] = []
 
         async def send(stored: Stored) -> None:
-            payload = _late(stored.message.payload) if late else stored.message.payload
+            payload = late_form(stored.message.payload) if late else stored.message.payload
             try:
                 await broker.publish(stored.message.topic, payload, qos=self._qos)
                 delivered.append(stored)
@@ -147,8 +148,3 @@ class Courier:
             await self._bag.reject(stored, why)
         if lost:
             raise lost[0]
-
-
-def _late(payload: bytes) -> bytes:
-    """A JSON object that says it is history."""
-    return payload[:-1] + b',"late":true}'
