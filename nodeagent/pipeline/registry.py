@@ -26,6 +26,7 @@ SOURCES: Final = {
     "modbus": "nodeagent.sources.modbus",
     "mqtt": "nodeagent.sources.mqtt",
     "sparkplug": "nodeagent.sources.sparkplug",
+    "tail": "nodeagent.sources.tail",
     "folder": "nodeagent.sources.folder",
     "replay": "nodeagent.sources.replay",
     "simulate": "nodeagent.sources.simulate",

@@ -8,7 +8,7 @@ import logging
 import secrets
 import ssl
 from collections.abc import AsyncIterator, Sequence
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import aiomqtt
 
@@ -102,8 +102,9 @@ class Listener:
             granted = await self._client.subscribe([(topic, qos) for topic in topics])
         except (aiomqtt.MqttError, OSError) as error:
             raise LinkLost(f"subscribing: {error}") from error
-        for topic, code in zip(topics, granted, strict=False):
-            if int(getattr(code, "value", code)) >= 0x80:  # ReasonCode since paho 2, an integer with MQTT 3.1.1 before
+        codes: list[Any] = list(granted)  # of integers with MQTT 3.1.1, of ReasonCode with 5
+        for topic, code in zip(topics, codes, strict=True):
+            if getattr(code, "value", code) >= 0x80:
                 raise LinkLost(f"the broker refuses the topic {topic}")
 
     async def messages(self) -> AsyncIterator[Heard]:

@@ -55,11 +55,14 @@ class Edge:
             self._follow(payload.seq)
         else:
             return []
+        if kind == "NBIRTH":
+            born = self._changes(device, payload, payload.metrics, birth=True)
+            return [Dead("", "not in the edge node's birth, or its device not born yet"), *born]
         if kind == "DDEATH":
             return [Dead(device, "the device is away (DDEATH)")]
         if kind == "DBIRTH":
             self._aliases = {key: name for key, name in self._aliases.items() if key[0] != device}
-        return self._changes(device, payload, payload.metrics, birth=kind.endswith("BIRTH"))
+        return self._changes(device, payload, payload.metrics, birth=kind == "DBIRTH")
 
     def _follow(self, seq: int | None) -> None:
         """A gap in the sequence means a message was lost, perhaps a birth."""

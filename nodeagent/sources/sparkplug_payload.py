@@ -22,7 +22,7 @@ class Undecodable(Exception):
 
 
 class Metric(NamedTuple):
-    """One metric. `value`: None for null and for what is no scalar; `quality`: its Quality property, 192 without one."""
+    """One metric. `value`: None for null and what is no scalar; `quality`: its Quality property, 192 without one."""
 
     name: str
     alias: int | None
