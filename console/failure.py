@@ -8,6 +8,7 @@ from console.bootstrap.facts import ProbeFailed
 from console.bootstrap.node import BootstrapFailed
 from console.clean import clean
 from console.deploy import DeployFailed
+from console.inventory.entry import InventoryRefused
 from console.kit.file import KitRefused
 from console.kit.manifest import KitMalformed
 from console.link.errors import LinkError
@@ -37,6 +38,7 @@ EXPECTED = (
     ProbeFailed,
     BuildRefused,
     BundleMalformed,
+    InventoryRefused,
     KitMalformed,
     KitRefused,
     NodeIdConflict,
