@@ -95,15 +95,17 @@ async def deploy(
     on_progress: OnProgress,
     deployment: str = "",
     allow_gap: bool = False,
+    break_lease: bool = False,
 ) -> Deployment:
     """Brings a bundle up to its trial and returns the deployment, in TRIAL. The same `deployment` id goes on with it.
 
+    `break_lease` takes the node's lease from whoever holds it; the node's ledger names both.
     Raises DeployFailed, AgentError, LinkError; what the node holds by then stays, and the next try goes on there.
     """
     id_ = deployment or uuid.uuid4().hex
     await _check_fit(fleet.client(node), archive, on_progress)
     on_progress(Progress("lease", node))
-    async with held_lease(fleet.client(node), operator) as lease:
+    async with held_lease(fleet.client(node), operator, break_held=break_lease) as lease:
         await _bring(fleet, node, archive, id_, window_s, lease, on_progress)
         return await _try(fleet, node, id_, lease, on_progress, allow_gap=allow_gap)
 
@@ -266,33 +268,43 @@ def _raise_if_ended(node: str, verb: str, found: Deployment) -> None:
         raise DeployFailed(node, verb, message, error.hint if error else "", deployment=found)
 
 
-async def confirm(fleet: Reach, node: str, deployment: str, *, operator: str) -> Deployment:
+async def confirm(fleet: Reach, node: str, deployment: str, *, operator: str, break_lease: bool = False) -> Deployment:
     """Makes a trial permanent, over a login made now: it proves that the node can still be reached.
 
     Raises DeployFailed when the node went back already, AgentError, LinkError.
     """
-    async with fleet.fresh_client(node) as client, held_lease(client, operator) as lease:
+    async with fleet.fresh_client(node) as client, held_lease(client, operator, break_held=break_lease) as lease:
         found = await _advance(client, deployment, "confirm", DeploymentState.COMMITTED, lease)
     _raise_if_ended(node, "confirm", found)
     return found
 
 
-async def rollback(fleet: Reach, node: str, deployment: str, *, operator: str, reason: str) -> Deployment:
+async def rollback(
+    fleet: Reach, node: str, deployment: str, *, operator: str, reason: str, break_lease: bool = False
+) -> Deployment:
     """Ends a trial: the previous revision takes over again. Raises AgentError, LinkError."""
     client = fleet.client(node)
-    async with held_lease(client, operator) as lease:
+    async with held_lease(client, operator, break_held=break_lease) as lease:
         return await _advance(client, deployment, "rollback", DeploymentState.ROLLED_BACK, lease, reason=reason)
 
 
 async def revert(
-    fleet: Reach, node: str, name: str, *, operator: str, window_s: float, reason: str, deployment: str = ""
+    fleet: Reach,
+    node: str,
+    name: str,
+    *,
+    operator: str,
+    window_s: float,
+    reason: str,
+    deployment: str = "",
+    break_lease: bool = False,
 ) -> Deployment:
     """Activates the bundle that was there before, with a trial of its own; the same `deployment` id is done once.
 
     Raises AgentError, LinkError.
     """
     client = fleet.client(node)
-    async with held_lease(client, operator) as lease:
+    async with held_lease(client, operator, break_held=break_lease) as lease:
         return await client.revert(name, lease=lease.token, window_s=window_s, reason=reason, deployment=deployment)
 
 

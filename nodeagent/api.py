@@ -204,7 +204,11 @@ def _refusal(error: Exception) -> HttpError:
         }.get(error.condition, "NODE.SAFE")
         return HttpError(code, str(error), "Serving goes on. Look at the node's disk.")
     if isinstance(error, leases.Held):
-        return HttpError("LEASE.HELD", str(error), "Wait until it ends, or break it by name.")
+        return HttpError(
+            "LEASE.HELD",
+            str(error),
+            "Talk to them, wait until it ends, or take it: --break-lease. Both names go into the ledger.",
+        )
     if isinstance(error, leases.Fenced):
         holder = error.lease.holder if error.lease is not None else "nobody"
         return HttpError("LEASE.FENCED", f"the lease is not yours: {holder} had it last", "Take the lease again.")

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from store.db import transaction
@@ -110,6 +110,13 @@ def page(connection: sqlite3.Connection, after: int = 0, limit: int = 1_000) -> 
     """Entries with `seq > after`, oldest first."""
     rows = connection.execute(f"SELECT {_COLUMNS} FROM ledger WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit))
     return [Entry(*row)._replace(detail=json.loads(row[7])) for row in rows]
+
+
+def newest(connection: sqlite3.Connection, limit: int) -> Iterator[Entry]:
+    """The last `limit` entries, newest first."""
+    rows = connection.execute(f"SELECT {_COLUMNS} FROM ledger ORDER BY seq DESC LIMIT ?", (limit,))
+    for row in rows:
+        yield Entry(*row)._replace(detail=json.loads(row[7]))
 
 
 def verify(connection: sqlite3.Connection) -> int | None:

@@ -36,6 +36,14 @@ def add_yes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--yes", action="store_true", help="do not ask")
 
 
+def add_break_lease(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--break-lease",
+        action="store_true",
+        help="take the node from whoever is changing it now; both names go into its ledger",
+    )
+
+
 def duration_s(text: str) -> float:
     """`90`, `90s`, `10m`, `1.5h`, `1d` in seconds. Raises ArgumentTypeError."""
     found = _DURATION.match(text.strip())

@@ -8,7 +8,7 @@ import time
 import uuid
 
 from console import figures
-from console.cli.arguments import add_verb, add_yes, duration_s
+from console.cli.arguments import add_break_lease, add_verb, add_yes, duration_s
 from console.cli.bundle import find_bundle
 from console.cli.session import Session
 from console.deploy import DeployFailed, Progress, check_passport, confirm, deploy, revert, rollback, running_trial
@@ -35,16 +35,19 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="the node goes back by itself unless it is confirmed in this time (10m)",
     )
     deployed.add_argument("--allow-gap", action="store_true", help="accept a gap where two workers do not fit")
+    add_break_lease(deployed)
     deployed.add_argument("--dry-run", action="store_true", help="only the passport")
     add_yes(deployed)
     kept = add_verb(verbs, "confirm", confirm_trial, summary="make a node's trial permanent, by a new login")
     kept.add_argument("node")
     kept.add_argument("deployment", nargs="?", default="", help="its id; the running trial if left out")
+    add_break_lease(kept)
     back = add_verb(verbs, "rollback", roll_back, summary="end a trial, or activate the previous bundle again")
     back.add_argument("node")
     back.add_argument("bundle", nargs="?", default="", help="which bundle, where no trial runs")
     back.add_argument("--reason", default="", help="why, for the ledger")
     back.add_argument("--confirm-within", type=duration_s, default=WINDOW_S, metavar="TIME")
+    add_break_lease(back)
     add_yes(back)
     add_verb(verbs, "history", history, summary="deployments and revisions of a node").add_argument("node")
 
@@ -96,6 +99,7 @@ async def _deploy(
             on_progress=_Printer(quiet=session.as_json),
             deployment=id_,
             allow_gap=args.allow_gap,
+            break_lease=args.break_lease,
         )
     except EXPECTED as error:
         ended = time.time() if isinstance(error, DeployFailed) else None
@@ -166,7 +170,7 @@ async def confirm_trial(session: Session, args: argparse.Namespace) -> int:
     """The new login is the proof that the node can still be reached."""
     async with session.operate([args.node]) as lane:
         id_ = args.deployment or (await _trial_of(lane, args.node)).id
-        found = await confirm(lane, args.node, id_, operator=session.operator)
+        found = await confirm(lane, args.node, id_, operator=session.operator, break_lease=args.break_lease)
     session.catalog.set_deployment(id_, found.state, ended_wall_s=time.time())
     if session.as_json:
         session.json(found)
@@ -193,7 +197,14 @@ async def roll_back(session: Session, args: argparse.Namespace) -> int:
         trial = running_trial((await client.deployments()).deployments)
         if trial is not None and args.bundle in ("", trial.bundle):
             await session.agreed(f"{args.node}: the trial of {trial.bundle} {trial.version} ends now.", args.node)
-            found = await rollback(lane, args.node, trial.id, operator=session.operator, reason=args.reason)
+            found = await rollback(
+                lane,
+                args.node,
+                trial.id,
+                operator=session.operator,
+                reason=args.reason,
+                break_lease=args.break_lease,
+            )
             session.catalog.set_deployment(trial.id, found.state, args.reason, ended_wall_s=time.time())
         else:
             name = args.bundle or _only_bundle(args.node, await client.revisions())
@@ -209,6 +220,7 @@ async def roll_back(session: Session, args: argparse.Namespace) -> int:
                 operator=session.operator,
                 window_s=args.confirm_within,
                 reason=args.reason,
+                break_lease=args.break_lease,
             )
     if session.as_json:
         session.json(found)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from console import figures
-from console.cli.arguments import add_verb, add_yes, duration_s, pair, toml_value
+from console.cli.arguments import add_break_lease, add_verb, add_yes, duration_s, pair, toml_value
 from console.cli.session import Session
 from console.client import AgentClient
 from console.deploy import running_trial
@@ -49,6 +49,7 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     bound.add_argument("--unset", action="append", default=[], metavar="NAME")
     bound.add_argument("--dry-run", action="store_true", help="only say what would change")
     bound.add_argument("--confirm-within", type=duration_s, default=600.0, metavar="TIME")
+    add_break_lease(bound)
     add_yes(bound)
 
 
@@ -197,7 +198,7 @@ async def bind_node(session: Session, args: argparse.Namespace) -> int:
         await session.agreed(
             f"{args.name}: bundles that use a changed name go through a trial of {args.confirm_within:g} s.", args.name
         )
-        async with held_lease(client, session.operator) as lease:
+        async with held_lease(client, session.operator, break_held=args.break_lease) as lease:
             done = await client.bind(
                 changes,
                 base_revision=bindings.revision,

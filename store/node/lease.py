@@ -7,11 +7,14 @@ the writer's transaction, so call `check` inside the transaction of the change.
 from __future__ import annotations
 
 import sqlite3
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from store import ledger
 from store.db import transaction
 from store.ledger import Stamp
+
+_TAKEN_LOOKED_AT_MAX = 1_000
 
 
 class Lease(NamedTuple):
@@ -28,11 +31,16 @@ class Lease(NamedTuple):
 
 
 class Held(Exception):
-    """Somebody else holds the lease."""
+    """Somebody else holds the lease: since `since_us` by the node's clock (None: not known), for `held_s`, and for how
+    much longer, in seconds, unless it is renewed."""
 
-    def __init__(self, lease: Lease) -> None:
+    def __init__(self, lease: Lease, stamp: Stamp, since: ledger.Entry | None = None) -> None:
         self.lease = lease
-        super().__init__(f"{lease.holder} holds the lease")
+        self.since_us = since.wall_us if since is not None else None
+        self.held_s = (stamp.boottime_us - since.boottime_us) / 1e6 if since is not None else None
+        self.seconds_left = lease.seconds_left(stamp.boot_id, stamp.boottime_us)
+        held = f" since {_utc(since.wall_us)}, for {self.held_s:.0f} s" if since is not None else ""
+        super().__init__(f"{lease.holder} holds the lease{held}; it ends in {self.seconds_left:.0f} s unless renewed")
 
 
 class Fenced(Exception):
@@ -52,7 +60,7 @@ def current(connection: sqlite3.Connection, stamp: Stamp) -> Lease | None:
 def take(
     connection: sqlite3.Connection, stamp: Stamp, holder: str, *, seconds: float, break_held: bool = False
 ) -> Lease:
-    """Takes the lease with a new token. Held: another holder has it; `break_held` takes it and the ledger says so.
+    """Takes the lease with a new token. Held: another holder has it; `break_held` takes it, both names in the ledger.
 
     The holder of a lease may take it again, as after a lost answer; the old token is fenced then.
     """
@@ -60,7 +68,7 @@ def take(
         held = current(connection, stamp)
         broken = held is not None and held.holder != holder
         if held is not None and broken and not break_held:
-            raise Held(held)
+            raise Held(held, stamp, _taken(connection, held))
         last = _row(connection)
         new = Lease(holder, last.token + 1 if last else 1, stamp.boot_id, _deadline_us(stamp, seconds))
         _store(connection, new)
@@ -92,6 +100,18 @@ def check(connection: sqlite3.Connection, stamp: Stamp, token: int | None) -> Le
     if lease is None or lease.token != token:
         raise Fenced(_row(connection))
     return lease
+
+
+def _taken(connection: sqlite3.Connection, lease: Lease) -> ledger.Entry | None:
+    """The ledger's entry of when the lease was taken; a look at the newest entries."""
+    for entry in ledger.newest(connection, _TAKEN_LOOKED_AT_MAX):
+        if entry.action in ("lease.take", "lease.break") and entry.detail.get("token") == lease.token:
+            return entry if entry.boot_id == lease.boot_id else None
+    return None
+
+
+def _utc(wall_us: int) -> str:
+    return datetime.fromtimestamp(wall_us // 1_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _row(connection: sqlite3.Connection) -> Lease | None:

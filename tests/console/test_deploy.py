@@ -104,7 +104,7 @@ class Node:
         return self._advance(parts[1], parts[2], msgspec.json.decode(body, type=DeploymentRequest))
 
     def _lease(self, request: LeaseRequest) -> Lease:
-        if self.holder not in ("", request.holder):
+        if self.holder not in ("", request.holder) and not request.break_held:
             raise Refuse("LEASE.HELD")
         self.lease += request.token is None
         self.holder = "" if request.release else request.holder
@@ -289,6 +289,21 @@ def test_a_lease_of_another_console_stops_before_anything_is_staged(node: Node, 
         run_deploy(node, open_archive())
     assert node.deployments == {}
     assert node.holder == "bob"
+
+
+def test_i11_a_lease_is_broken_only_where_that_was_asked_for(node: Node, open_archive: Any) -> None:
+    node.holder = "bob"
+    done = deploy(
+        node,
+        "press-07",
+        open_archive(),
+        window_s=60,
+        operator="alice",
+        on_progress=lambda progress: None,
+        break_lease=True,
+    )
+    assert asyncio.run(done).state is DeploymentState.TRIAL
+    assert node.holder == ""
 
 
 def test_a_confirm_is_made_over_a_login_of_its_own(node: Node, open_archive: Any) -> None:
