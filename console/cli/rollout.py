@@ -17,6 +17,7 @@ from console.failure import FAILED, NOT_REACHED, OK, USAGE, Failure
 from console.fleet import LiveFleet
 from console.link.ready import make_pool
 from console.rollout import orders
+from console.rollout.desk import open_archive
 from console.rollout.executor import Executor, ThreadBook
 from console.rollout.nodes import LiveNodes
 from console.rollout.orders import OrderRefused
@@ -197,28 +198,14 @@ def _check_free(session: Session, id_: str) -> None:
         return
 
 
-@contextmanager
-def _archive(session: Session, row: RolloutRow, made: Plan) -> Iterator[Archive]:
-    """The plan's own bundle, from where it was or from the catalog. Raises Failure for another one."""
-    path = Path(row.archive)
-    kept = session.catalog.bundle(made.bundle.digest)
-    if not path.exists() and kept is not None:
-        path = Path(kept.path)
-    with read_archive(path) as archive:
-        if archive.manifest_digest != made.bundle.digest:
-            hint = "import the planned one: outstation catalog import"
-            raise Failure(f"{path} is another bundle than the one planned", hint)
-        yield archive
-
-
 async def _carry_out(session: Session, row: RolloutRow, *, wait_s: float = 0.0) -> int:
     made, until_s = read_plan(row.plan, row.digest), time.monotonic() + wait_s
-    names = {node.name for node in made.nodes}
-    lane = session.operate([node.name for node in session.catalog.nodes() if node.name in names])
+    archive = await asyncio.to_thread(open_archive, session.home, row, made)
+    lane = session.operate(sorted({node.name for node in made.nodes}))
     printer = rollout_text.Printer(row.id, quiet=session.as_json)
     book = ThreadBook(session.home.catalog)
     try:
-        with _refusals(), carrying_out(session.home, row.id), _archive(session, row, made) as archive:
+        with _refusals(), carrying_out(session.home, row.id), archive:
             nodes = LiveNodes(
                 lane,
                 archive,

@@ -35,7 +35,6 @@ class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
     reached: bool = True
     why_not: str = ""
     person: str = ""
-    monitor_only: bool = False
     runs: tuple[Running, ...] = ()
     out_of_service: str = ""
     hold: str = ""

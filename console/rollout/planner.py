@@ -115,8 +115,6 @@ def _why_out(policy: Policy, bundle: BundleFacts, fact: NodeFacts) -> tuple[str,
         return f"out of service: {fact.out_of_service}", "lift it, then plan again"
     if fact.hold:
         return f"outputs are held: {fact.hold}", "release the hold, then plan again"
-    if fact.monitor_only:
-        return "this login may only monitor it", "log in as somebody who may operate it"
     if fact.fits is False:
         return f"the bundle does not fit: {fact.unfit}", fact.fix
     if policy.trial.window_s < policy.trial.soak_s + 2 * fact.rtt_s:

@@ -95,7 +95,6 @@ def _told(fact: NodeFacts, status: Status) -> NodeFacts:
     return replace(
         fact,
         node_id=status.node_id,
-        monitor_only=status.access == "monitor",
         runs=tuple(
             Running(bundle=item.bundle, version=item.version, digest=item.digest, revision=item.revision)
             for item in telemetry.bundles

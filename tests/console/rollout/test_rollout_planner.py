@@ -64,7 +64,6 @@ def test_a_pair_on_one_line_takes_two_waves(lab: Any) -> None:
         ({"runs": (Running(bundle="pump", version="2", digest="sha256:new", revision=2),)}, "runs pump 2 already"),
         ({"out_of_service": "maria: belt"}, "out of service: maria: belt"),
         ({"hold": "maria: belt"}, "outputs are held: maria: belt"),
-        ({"monitor_only": True}, "this login may only monitor it"),
         ({"fits": False, "unfit": "memory"}, "the bundle does not fit: memory"),
         ({"reached": False, "why_not": "no route"}, "not reached (no route), so it is not known whether it runs pump"),
         ({"rtt_s": 300.0}, "answers in 300.0 s: too slow to be confirmed in the trial"),
