@@ -293,16 +293,17 @@ def test_a_lease_of_another_console_stops_before_anything_is_staged(node: Node, 
 
 def test_i11_a_lease_is_broken_only_where_that_was_asked_for(node: Node, open_archive: Any) -> None:
     node.holder = "bob"
-    done = deploy(
-        node,
-        "press-07",
-        open_archive(),
-        window_s=60,
-        operator="alice",
-        on_progress=lambda progress: None,
-        break_lease=True,
-    )
-    assert asyncio.run(done).state is DeploymentState.TRIAL
+    with open_archive() as archive:
+        done = deploy(
+            node,
+            "press-07",
+            archive,
+            window_s=60,
+            operator="alice",
+            on_progress=lambda progress: None,
+            break_lease=True,
+        )
+        assert asyncio.run(done).state is DeploymentState.TRIAL
     assert node.holder == ""
 
 
