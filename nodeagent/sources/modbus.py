@@ -1,4 +1,4 @@
-"""`type = "modbus"`: polls a Modbus TCP device in blocks; one bad item never stops the rest."""
+"""`type = "modbus"`: polls a Modbus device or serial line in blocks; one bad item never stops the rest."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ Numbers = dict[str, float]
 
 
 class Tag(Options, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One value to read. `register`: holding:8, input:0, coil:3, discrete:4, or a bit holding:5.3."""
+    """One value to read. `register`: holding:8, input:0, coil:3, discrete:4, or a bit holding:5.3.
+
+    `unit_id`: of another device on the same line than the source's.
+    """
 
     name: str
     register: str = ""
@@ -31,6 +34,7 @@ class Tag(Options, frozen=True, kw_only=True, forbid_unknown_fields=True):
     unit: str = ""
     scale: float = 1.0
     offset: float = 0.0
+    unit_id: Annotated[int, msgspec.Meta(ge=0, le=255)] | None = None
 
 
 class ModbusOptions(SourceOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -97,7 +101,7 @@ def _item(options: ModbusOptions, tag: Tag) -> Item:
     except ValueError as error:
         raise ValueError(f"tag {tag.name!r}: {error}") from error
     scale, offset = options.scale.get(tag.name, tag.scale), options.offset.get(tag.name, tag.offset)
-    return Item(tag.name, place, kind, order, scale, offset)
+    return Item(tag.name, place, kind, order, scale, offset, tag.unit_id)
 
 
 class Modbus:

@@ -1,4 +1,4 @@
-"""One connection to a Modbus TCP device: the border to pymodbus, whose own reconnecting and retrying are off.
+"""A connection to a Modbus device or serial line: the border to pymodbus, whose own reconnecting and retrying are off.
 
 pymodbus never connects again by itself when the first attempt failed, and dumps frames to its log as errors; so each
 link is a new client that lives until the first fault, and its log lines are counted and not shown.
@@ -10,16 +10,17 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
-from urllib.parse import urlsplit
+from typing import Any, Final
 
-from pymodbus.client import AsyncModbusTcpClient
+from pymodbus import FramerType
+from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
 from pymodbus.pdu import ModbusPDU
 
+from nodeagent.sources.modbus_place import Place, place
 from nodeagent.sources.registers import Address, Block
 
-PORT: Final = 502
+WORD_CHARACTERS_MAX: Final = 200
 _EXCEPTIONS: Final = {
     1: "illegal function",
     2: "illegal data address",
@@ -31,6 +32,9 @@ _EXCEPTIONS: Final = {
     10: "gateway path unavailable",
     11: "gateway target does not respond",
 }
+
+
+Client = AsyncModbusTcpClient | AsyncModbusSerialClient
 
 
 class LinkLost(Exception):
@@ -68,18 +72,15 @@ def quiet() -> LogCounter:
     return counter
 
 
-def endpoint(url: str) -> tuple[str, int]:
-    """Host and port of tcp://HOST[:PORT]. Raises ValueError."""
-    parts = urlsplit(url)
-    if parts.scheme != "tcp" or not parts.hostname or parts.path not in ("", "/"):
-        raise ValueError(f"{url!r} is not an address like tcp://10.0.0.5:502")
-    return parts.hostname, parts.port or PORT
+def endpoint(url: str) -> Place:
+    """The place of `url`. Raises ValueError."""
+    return place(url)
 
 
 class ModbusLink:
     """An open connection. One request at a time; each is bounded by `timeout_s`."""
 
-    def __init__(self, client: AsyncModbusTcpClient, unit_id: int, timeout_s: float) -> None:
+    def __init__(self, client: Client, unit_id: int, timeout_s: float) -> None:
         self._client = client
         self._unit_id = unit_id
         self._timeout_s = timeout_s
@@ -88,21 +89,21 @@ class ModbusLink:
     async def open(cls, url: str, *, unit_id: int, timeout_s: float) -> ModbusLink:
         """Connects. Raises LinkLost."""
         quiet()
-        host, port = endpoint(url)
-        client = AsyncModbusTcpClient(host, port=port, timeout=timeout_s, retries=0, reconnect_delay=0)
+        where = place(url)
+        client = _client(where, timeout_s)
         link = cls(client, unit_id, timeout_s)
         try:
             async with asyncio.timeout(timeout_s * 2):
                 connected = await client.connect()
         except (TimeoutError, ModbusException, OSError) as error:
             link.close()
-            raise LinkLost(f"{host}:{port} does not accept: {error or 'timeout'}") from error
+            raise LinkLost(f"{where} does not accept: {error or 'timeout'}") from error
         except BaseException:
             link.close()
             raise
         if not connected:
             link.close()
-            raise LinkLost(f"{host}:{port} does not accept a connection")
+            raise LinkLost(f"{where} does not accept a connection")
         return link
 
     async def read(self, block: Block) -> Sequence[int] | Sequence[bool]:
@@ -113,7 +114,8 @@ class ModbusLink:
             "coil": self._client.read_coils,
             "discrete": self._client.read_discrete_inputs,
         }[block.table]
-        answer = await self._asked(lambda: read(block.start, count=block.count, device_id=self._unit_id))
+        unit_id = self._unit_id if block.unit_id is None else block.unit_id
+        answer = await self._asked(lambda: read(block.start, count=block.count, device_id=unit_id))
         if block.table in ("coil", "discrete"):
             if len(answer.bits) < block.count:
                 raise LinkLost(f"{len(answer.bits)} bits came for {block.count}")
@@ -121,6 +123,24 @@ class ModbusLink:
         if len(answer.registers) != block.count:
             raise LinkLost(f"{len(answer.registers)} registers came for {block.count}")
         return answer.registers
+
+    async def identification(self) -> dict[str, str]:
+        """What the device tells of itself (function 43/14): vendor, product, revision; {} where it tells nothing.
+
+        Raises LinkLost.
+        """
+        try:
+            answer: Any = await self._asked(
+                lambda: self._client.read_device_information(read_code=1, object_id=0, device_id=self._unit_id)
+            )
+        except DeviceRefused:
+            return {}
+        words = getattr(answer, "information", {})
+        return {
+            name: words[at].decode("utf-8", "replace")[:WORD_CHARACTERS_MAX]
+            for at, name in enumerate(("vendor", "product", "revision"))
+            if isinstance(words.get(at), bytes)
+        }
 
     async def write(self, address: Address, words: Sequence[int]) -> None:
         """Writes holding registers, or a coil (0 or 1). Raises LinkLost or DeviceRefused."""
@@ -150,6 +170,25 @@ class ModbusLink:
         if answer.isError():
             raise DeviceRefused(answer.exception_code)
         return answer
+
+
+def _client(where: Place, timeout_s: float) -> Client:
+    framer = FramerType.RTU if where.rtu else FramerType.SOCKET
+    if not where.device:
+        return AsyncModbusTcpClient(
+            where.host, port=where.port, framer=framer, timeout=timeout_s, retries=0, reconnect_delay=0
+        )
+    return AsyncModbusSerialClient(
+        where.device,
+        framer=framer,
+        baudrate=where.baud,
+        bytesize=where.bits,
+        parity=where.parity,
+        stopbits=where.stop_bits,
+        timeout=timeout_s,
+        retries=0,
+        reconnect_delay=0,
+    )
 
 
 def _short(error: BaseException) -> str:

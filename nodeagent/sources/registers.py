@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -87,7 +87,7 @@ def order_for(order: str, words: int) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Item:
-    """One tag to read: `type` is one of TYPES or bool."""
+    """One tag to read: `type` is one of TYPES or bool. `unit_id`: of another device on the same line."""
 
     name: str
     address: Address
@@ -95,6 +95,7 @@ class Item:
     order: str
     scale: float = 1.0
     offset: float = 0.0
+    unit_id: int | None = None
 
     @property
     def length(self) -> int:
@@ -110,6 +111,7 @@ class Block:
     start: int
     count: int
     items: tuple[int, ...]
+    unit_id: int | None = None
 
 
 def plan(items: Sequence[Item], *, max_gap: int, block_max: int, without: Iterable[int] = ()) -> list[Block]:
@@ -119,23 +121,36 @@ def plan(items: Sequence[Item], *, max_gap: int, block_max: int, without: Iterab
     """
     left_out = set(without)
     wanted = sorted((at for at in range(len(items)) if at not in left_out), key=lambda at: items[at].address.number)
+    units = sorted({items[at].unit_id for at in wanted}, key=lambda unit: -1 if unit is None else unit)
     blocks: list[Block] = []
-    for table in ("holding", "input", "coil", "discrete"):
-        longest = min(block_max, BITS_MAX if table in ("coil", "discrete") else REGISTERS_MAX)
-        begin = end = 0
-        inside: list[int] = []
-        for at in (at for at in wanted if items[at].address.table == table):
-            first, last = items[at].address.number, items[at].address.number + items[at].length
-            if inside and (first - end > max_gap or max(last, end) - begin > longest):
-                blocks.append(Block(table, begin, end - begin, tuple(inside)))
-                inside = []
-            if not inside:
-                begin, end = first, last
-            end = max(end, last)
-            inside.append(at)
-        if inside:
-            blocks.append(Block(table, begin, end - begin, tuple(inside)))
+    for unit_id in units:
+        for table in ("holding", "input", "coil", "discrete"):
+            mine = [at for at in wanted if items[at].address.table == table and items[at].unit_id == unit_id]
+            longest = min(block_max, BITS_MAX if table in ("coil", "discrete") else REGISTERS_MAX)
+            blocks += [
+                Block(table, begin, end - begin, tuple(inside), unit_id)
+                for begin, end, inside in _runs(items, mine, max_gap, longest)
+            ]
     return blocks
+
+
+def _runs(
+    items: Sequence[Item], wanted: Sequence[int], max_gap: int, longest: int
+) -> Iterator[tuple[int, int, list[int]]]:
+    """Begin, end and items of each request over `wanted`, which are of one table and ordered by number."""
+    begin = end = 0
+    inside: list[int] = []
+    for at in wanted:
+        first, last = items[at].address.number, items[at].address.number + items[at].length
+        if inside and (first - end > max_gap or max(last, end) - begin > longest):
+            yield begin, end, inside
+            inside = []
+        if not inside:
+            begin, end = first, last
+        end = max(end, last)
+        inside.append(at)
+    if inside:
+        yield begin, end, inside
 
 
 class Decoder:
