@@ -142,9 +142,9 @@ class AgentClient:
 
     # -- reading
 
-    def telemetry(self, after: int | None = None) -> AsyncGenerator[Telemetry, None]:
-        """One line a period, from `after` on."""
-        return self.stream_lines(Telemetry, "/telemetry", {"after": after})
+    def telemetry(self, after: int | None = None, *, started_us: int | None = None) -> AsyncGenerator[Telemetry, None]:
+        """One line a period; behind `after` of the run `started_us`, every line that the node still has comes first."""
+        return self.stream_lines(Telemetry, "/telemetry", {"after": after, "started_us": started_us})
 
     async def trend(self, bundle: str = "", *, hours: float | None = None) -> Trend:
         """Rollups of a bundle, or of the host."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from console.view import LinkState
 
 OFFSET_SAMPLES_MAX = 15
+BOOT_SAMPLES_MAX = 60
 TREND_VALUES_MAX = 60
 
 
@@ -46,6 +47,22 @@ class ClockOffset:
 
     def clear(self) -> None:
         """The node's clock may have been set, or another boot has begun."""
+        self._samples.clear()
+
+
+@dataclass(slots=True)
+class BootClock:
+    """When lines were made, on our monotonic clock, by the node's CLOCK_BOOTTIME: the least delayed one tells."""
+
+    _samples: deque[float] = field(default_factory=lambda: deque(maxlen=BOOT_SAMPLES_MAX))
+
+    def made_at(self, boottime_us: int, arrived_s: float) -> float:
+        """When a line that arrived at `arrived_s` was made; never later than it arrived."""
+        self._samples.append(arrived_s - boottime_us / 1e6)
+        return boottime_us / 1e6 + min(self._samples)
+
+    def clear(self) -> None:
+        """Another boot, or our own machine slept."""
         self._samples.clear()
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import platform
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import msgspec
 import pytest
@@ -110,6 +114,7 @@ class TinyAgent:
         self.log_lines: list[LogLine] = []
         self.hung = asyncio.Event()
         self.resumed_at: list[str] = []
+        self.told: dict[int, bytes] = {}
         self.handle: dict[tuple[str, str], Callable[[str, bytes], Any]] = {}
 
     def telemetry(self) -> Telemetry:
@@ -162,19 +167,22 @@ class TinyAgent:
             return 200, b"null"
         if path == "/telemetry":
             self.resumed_at.append(query)
-            return self._telemetry_lines()
+            return self._telemetry_lines(int(dict(parse_qsl(query)).get("after", self.cursor)))
         if path == "/logs/stream":
             return self._log_lines(int(query.removeprefix("after=") or 0))
         error = Error(code="REQUEST.UNKNOWN_PATH", message=f"{path} is not part of the API")
         return 404, json_bytes(ErrorBody(error))
 
-    async def _telemetry_lines(self) -> AsyncIterator[bytes]:
+    async def _telemetry_lines(self, after: int) -> AsyncIterator[bytes]:
+        for missed in [line for cursor, line in self.told.items() if cursor > after]:
+            yield missed
         while True:
             await asyncio.sleep(self.period_s)
             if self.hung.is_set():
                 await asyncio.Event().wait()
             self.cursor += 1
-            yield json_bytes(self.telemetry()) + b"\n"
+            self.told[self.cursor] = json_bytes(self.telemetry()) + b"\n"
+            yield self.told[self.cursor]
 
     async def _log_lines(self, after: int) -> AsyncIterator[bytes]:
         yield b"\n"
@@ -193,3 +201,34 @@ class TinyAgent:
 @pytest.fixture
 def tiny_agent() -> type[TinyAgent]:
     return TinyAgent
+
+
+class MadeKit:
+    """One kit for this machine from the environment's own packages.
+
+    `path` is signed by `key`, `unsigned` is the same kit before that; `signers` allows the key.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        from console.kit.build import Order, build
+        from console.kit.file import KIT_NAMESPACE, sign_kit
+        from store.signing import sign_with_key_file
+
+        self.folder = folder
+        self.path, self.unsigned, self.key = folder / "kit.ostk", folder / "unsigned.ostk", folder / "key"
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.key)], check=True)
+        public = " ".join(Path(f"{self.key}.pub").read_text().split()[:2])
+        self.signers = f'kits namespaces="{KIT_NAMESPACE}" {public}\n'
+        self.signers_file = folder / "kit_signers"
+        self.signers_file.write_text(self.signers)
+        self.said: list[str] = []
+        self.manifest = build(
+            Order((f"linux-{platform.machine()}",), (f"3.{sys.version_info.minor}",)), self.unsigned, self.said.append
+        )
+        sign_kit(self.unsigned, self.path, lambda data: sign_with_key_file(self.key, data, namespace=KIT_NAMESPACE))
+
+
+@pytest.fixture(scope="session")
+def made_kit(tmp_path_factory: pytest.TempPathFactory) -> MadeKit:
+    """The session's kit; tests copy it before they change it."""
+    return MadeKit(tmp_path_factory.mktemp("kit"))

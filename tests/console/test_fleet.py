@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from console.link.errors import LinkError
-from console.pace import ClockOffset, Pace, with_value
+from console.pace import BootClock, ClockOffset, Pace, with_value
 from console.prompts import Nobody
 from console.view import LinkState, NodeView
 
@@ -55,7 +55,10 @@ def test_views_change_only_by_new_ones_and_the_version_tells_which(in_plant: Any
     in_plant(body)
 
 
-def test_after_a_pulled_cable_the_stream_goes_on_at_its_cursor_with_a_gap_in_the_trend(in_plant: Any) -> None:
+@pytest.mark.parametrize(("missed", "gaps"), [(0, 0), (50, 1)])
+def test_after_a_pulled_cable_the_stream_goes_on_at_its_cursor_and_only_lines_that_are_gone_are_a_gap(
+    in_plant: Any, missed: int, gaps: int
+) -> None:
     async def body(plant: Any) -> None:
         await plant.node("press-07")
         async with plant.running():
@@ -65,12 +68,13 @@ def test_after_a_pulled_cable_the_stream_goes_on_at_its_cursor_with_a_gap_in_the
             assert down.telemetry is not None
             assert down.rate_trend[-1] is None
             cursor = down.telemetry.cursor
+            plant.agents["press-07"].cursor += missed
             await plant.servers["press-07"].start()
-            await plant.until(
-                "press-07", lambda v: is_up(v) and v.telemetry is not None and v.telemetry.cursor > cursor + 1
+            view = await plant.until(
+                "press-07", lambda v: is_up(v) and v.telemetry is not None and v.telemetry.cursor > cursor + missed + 1
             )
-            assert plant.agents["press-07"].resumed_at[-1].startswith("after=")
-            assert int(plant.agents["press-07"].resumed_at[-1].removeprefix("after=")) >= cursor
+            assert plant.agents["press-07"].resumed_at[-1] == f"after={cursor}&started_us=1"
+            assert view.rate_trend.count(None) == gaps
 
     in_plant(body)
 
@@ -292,6 +296,15 @@ def test_the_clock_offset_is_that_of_the_least_delayed_line_and_follows_a_set_cl
     for _ in range(15):
         told = offset.add(1_000_000_000, 1_000.0, 0.0)
     assert told == 0.0
+
+
+def test_a_line_that_was_delayed_is_as_old_as_the_nodes_own_clock_says() -> None:
+    boot = BootClock()
+    assert boot.made_at(1_000_000, 100.25) == 100.25
+    assert boot.made_at(2_000_000, 101.0) == 101.0
+    assert boot.made_at(3_000_000, 140.0) == 102.0
+    boot.clear()
+    assert boot.made_at(4_000_000, 140.0) == 140.0
 
 
 def test_a_trend_holds_the_last_sixty_values() -> None:

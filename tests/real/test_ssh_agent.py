@@ -18,12 +18,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpcore
+import msgspec
 import pytest
 
-from console.cli.data import verify_ledger
 from console.deploy import Progress, confirm, deploy, rollback
 from console.fleet import LiveFleet
-from console.home import Home
 from console.inspect import facts_from_model
 from console.lane import OperateLane
 from console.lease import held_lease
@@ -35,9 +35,11 @@ from console.pace import Pace
 from console.prompts import Nobody
 from console.upload import Meter, upload
 from console.view import LinkState, NodeAddress
-from nodeagent.protocol import DeploymentState, RollbackReason
+from console.visits import HereBook, visit
+from nodeagent.protocol import DeploymentState, RollbackReason, Telemetry
 from store.archive import Archive, read_archive, sign_archive
 from store.builder import build
+from store.histories import Histories
 from store.signing import sign_with_key_file
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -198,13 +200,10 @@ def test_a_bundle_goes_through_a_jump_host_to_its_trial_and_is_confirmed_by_a_ne
 
 
 async def ledger_holds(folder: Path, client: Any, node_id: str) -> None:
-    class Kept:
-        catalog = Home(folder / "home").open_catalog()
-
-    entries, verdict = await verify_ledger(Kept, client, node_id)  # type: ignore[arg-type]
-    Kept.catalog.close()
-    assert verdict == ""
-    assert "deployment.committed" in {entry.action for entry in entries}
+    (folder / "home").mkdir()
+    with Histories(folder / "home" / "catalog.db") as kept:
+        assert (await visit(client, HereBook(kept))).broken is None
+        assert "deployment.committed" in {entry.action for entry in kept.entries(node_id)}
 
 
 def test_the_same_goes_over_the_stdio_bridge_where_sshd_forbids_forwarding_and_more_than_one_session(
@@ -285,6 +284,44 @@ def test_an_agent_that_is_started_again_is_followed_again_over_the_same_login(
             assert server.log.count("Accepted publickey") == 1
 
     asyncio.run(run())
+
+
+def test_a_link_that_was_down_for_some_lines_gets_them_and_leaves_no_gap_in_the_trend(
+    standing_lab: Any, standing: Agent
+) -> None:
+    async def run() -> None:
+        server = standing_lab.sshd()
+        async with watched(standing_lab, standing, server) as fleet:
+            first = fleet.views()["press-07"].telemetry
+            assert first is not None
+            await asyncio.to_thread(server.stop)
+            await reach(fleet, LinkState.DOWN)
+            down = fleet.views()["press-07"]
+            assert down.rate_trend[-1] is None
+            assert down.telemetry is not None
+            await until_past(standing, down.telemetry.cursor + 3)
+            await asyncio.to_thread(server.start)
+            await reach(fleet, LinkState.UP)
+            async with asyncio.timeout(START_S):
+                while (last := fleet.views()["press-07"].telemetry) is None or last.cursor < down.telemetry.cursor + 3:
+                    await fleet.wait_changed(fleet.version)
+            trend = fleet.views()["press-07"].rate_trend
+            assert None not in trend
+            assert len(trend) == last.cursor - first.cursor + 1
+
+    asyncio.run(run())
+
+
+async def until_past(node: Agent, cursor: int) -> None:
+    """Returns when the agent's telemetry, asked beside the link, has come to `cursor`."""
+    async with (
+        asyncio.timeout(START_S),
+        httpcore.AsyncConnectionPool(uds=str(node.socket)) as pool,
+        pool.stream("GET", "http://node/agent/v1/telemetry") as answer,
+    ):
+        async for chunk in answer.aiter_stream():
+            if any(msgspec.json.decode(line, type=Telemetry).cursor >= cursor for line in chunk.splitlines()):
+                return
 
 
 def test_logs_are_followed_and_a_hold_reaches_the_node_without_a_lease(standing_lab: Any, standing: Agent) -> None:
