@@ -34,6 +34,7 @@ SOURCES: Final = {
 SINKS: Final = {
     "record": "nodeagent.sinks.record",
     "mqtt": "nodeagent.sinks.mqtt",
+    "sparkplug": "nodeagent.sinks.sparkplug",
     "http": "nodeagent.sinks.http",
     "file": "nodeagent.sinks.file",
     "modbus.write": "nodeagent.sinks.modbus_write",

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
+from collections.abc import Callable
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -54,8 +55,16 @@ class Login(NamedTuple):
     ca_file: str | None = None
 
 
+class Will(NamedTuple):
+    """What the broker publishes with QoS 1 when we vanish without a goodbye."""
+
+    topic: str
+    payload: bytes
+    retain: bool = True
+
+
 class Broker:
-    """An open connection. `open`, `publish`, `lost`, `close`."""
+    """An open connection. `open`, `publish`, `subscribe`, `lost`, `close`."""
 
     def __init__(self, client: aiomqtt.Client) -> None:
         self._client = client
@@ -66,12 +75,12 @@ class Broker:
         url: str,
         login: Login,
         *,
-        will: tuple[str, bytes] | None,
+        will: Will,
         keepalive_s: int,
         timeout_s: float,
         in_flight_max: int,
     ) -> Broker:
-        """Connects; `will` is a retained message that the broker publishes when we vanish. Raises BrokerLost."""
+        """Connects. Raises BrokerLost."""
         where = endpoint(url)
         client = aiomqtt.Client(
             where.host,
@@ -79,7 +88,7 @@ class Broker:
             identifier=login.client_id,
             username=login.username,
             password=login.password,
-            will=aiomqtt.Will(will[0], will[1], qos=1, retain=True) if will else None,
+            will=aiomqtt.Will(will.topic, will.payload, qos=1, retain=will.retain),
             keepalive=keepalive_s,
             timeout=timeout_s,
             max_inflight_messages=in_flight_max,
@@ -103,11 +112,19 @@ class Broker:
         except (aiomqtt.MqttError, OSError) as error:
             raise BrokerLost(f"not acknowledged: {error}") from error
 
-    async def lost(self) -> str:
-        """Waits until the connection is gone; why."""
+    async def subscribe(self, topic: str) -> None:
+        """Asks for what others publish there; `lost` hands it on. Raises BrokerLost."""
         try:
-            async for _ in self._client.messages:
-                pass
+            await self._client.subscribe(topic, qos=1)
+        except (aiomqtt.MqttError, OSError) as error:
+            raise BrokerLost(f"not subscribed to {topic}: {error}") from error
+
+    async def lost(self, heard: Callable[[bytes], None]) -> str:
+        """Waits until the connection is gone; why. `heard` gets the payload of what was subscribed to."""
+        try:
+            async for message in self._client.messages:
+                if isinstance(message.payload, bytes):
+                    heard(message.payload)
         except aiomqtt.MqttError as error:
             return str(error)
         return "disconnected"

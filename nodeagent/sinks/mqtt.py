@@ -19,7 +19,7 @@ from nodeagent.sinks.broker import Login, endpoint
 from nodeagent.sinks.ending import ended
 from nodeagent.sinks.mailbag import OUTBOX_FILE, Mailbag
 from nodeagent.sinks.message import Wanted, When, payload_of
-from nodeagent.sinks.mqtt_courier import Courier
+from nodeagent.sinks.mqtt_courier import Courier, PlainSpeech
 from nodeagent.sinks.sink import SinkContext
 from store.outbox import Message, Outbox
 
@@ -73,7 +73,7 @@ class Mqtt:
             self._bag,
             options.url,
             Login(f"{context.node_id}-{context.bundle}{suffix}", options.username, options.password, options.ca_file),
-            state_topic=_filled(options.state_topic, words) or f"{self.topic}/state",
+            speech=PlainSpeech(_filled(options.state_topic, words) or f"{self.topic}/state"),
             qos=options.qos,
             keepalive_s=round(options.keepalive),
             timeout_s=float(options.timeout),

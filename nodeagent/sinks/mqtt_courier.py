@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
-from nodeagent.sinks.broker import Broker, BrokerLost, BrokerRefused, Login
+from nodeagent.sinks.broker import Broker, BrokerLost, BrokerRefused, Login, Will
 from nodeagent.sinks.ending import ended
 from nodeagent.sinks.mailbag import Mailbag
 from nodeagent.sinks.message import late as late_form
@@ -19,6 +19,54 @@ BACKOFF_S_MAX: Final = 15.0
 ONLINE, STOPPED, OFFLINE = b'{"state":"online"}', b'{"state":"stopped"}', b'{"state":"offline"}'
 
 
+class Speech(Protocol):
+    """What is said over a connection: who we are, when we come and go, and how a message looks."""
+
+    def will(self) -> Will:
+        """What the broker says when we vanish. Asked before each connect."""
+
+    async def hello(self, broker: Broker) -> None:
+        """The first words of a connection. Raises BrokerLost or BrokerRefused."""
+
+    async def farewell(self, broker: Broker) -> None:
+        """The last words. Raises BrokerLost or BrokerRefused."""
+
+    async def converse(self, broker: Broker) -> None:
+        """Answers what was heard, until cancelled. Raises BrokerLost."""
+
+    def heard(self, payload: bytes) -> None:
+        """Somebody said something where `hello` subscribed."""
+
+    def words(self, stored: Stored, *, late: bool) -> tuple[str, bytes]:
+        """Topic and payload of a message, at the moment it is sent. Raises BrokerRefused."""
+
+
+class PlainSpeech:
+    """JSON, and a retained topic that says online, stopped, or by the will offline."""
+
+    def __init__(self, state_topic: str) -> None:
+        self._state_topic = state_topic
+
+    def will(self) -> Will:
+        return Will(self._state_topic, OFFLINE)
+
+    async def hello(self, broker: Broker) -> None:
+        await broker.publish(self._state_topic, ONLINE, qos=1, retain=True)
+
+    async def farewell(self, broker: Broker) -> None:
+        await broker.publish(self._state_topic, STOPPED, qos=1, retain=True)
+
+    async def converse(self, broker: Broker) -> None:
+        await asyncio.Event().wait()
+
+    def heard(self, payload: bytes) -> None:
+        """Nothing was subscribed to."""
+
+    def words(self, stored: Stored, *, late: bool) -> tuple[str, bytes]:
+        topic, payload = stored.message
+        return topic, late_form(payload) if late else payload
+
+
 class Courier:
     """Connects, says that it is there, and delivers: live first, then history at `replay_per_s`."""
 
@@ -28,7 +76,7 @@ class Courier:
         url: str,
         login: Login,
         *,
-        state_topic: str,
+        speech: Speech,
         qos: int,
         keepalive_s: int,
         timeout_s: float,
@@ -43,7 +91,7 @@ class Courier:
         self._bag = bag
         self._url = url
         self._login = login
-        self._state_topic = state_topic
+        self._speech = speech
         self._qos = qos
         self._keepalive_s = keepalive_s
         self._timeout_s = timeout_s
@@ -71,35 +119,38 @@ class Courier:
         broker = await Broker.open(
             self._url,
             self._login,
-            will=(self._state_topic, OFFLINE),
+            will=self._speech.will(),
             keepalive_s=self._keepalive_s,
             timeout_s=self._timeout_s,
             in_flight_max=IN_FLIGHT_MAX,
         )
         work = asyncio.create_task(self._deliver(broker), name="mqtt deliver")
-        end = asyncio.create_task(broker.lost(), name="mqtt connection")
+        end = asyncio.create_task(broker.lost(self._speech.heard), name="mqtt connection")
+        talk = asyncio.create_task(self._speech.converse(broker), name="mqtt talk")
         try:
-            await asyncio.wait({work, end}, return_when=asyncio.FIRST_COMPLETED)
-            if work.done():
-                work.result()
+            await asyncio.wait({work, end, talk}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (work, talk):
+                if task.done():
+                    task.result()
             raise BrokerLost(end.result() if end.done() else "disconnected")
         finally:
             self.connected = False
             await ended(work)
+            await ended(talk)
             await ended(end)
             await self._farewell(broker)
 
     async def _farewell(self, broker: Broker) -> None:
-        """Where the connection still stands, the plant reads `stopped` and not the will's `offline`."""
+        """Where the connection still stands, the plant reads a goodbye and not the will."""
         try:
             async with asyncio.timeout(1.0):
-                await broker.publish(self._state_topic, STOPPED, qos=1, retain=True)
+                await self._speech.farewell(broker)
         except (BrokerLost, BrokerRefused, TimeoutError):
             self.connected = False
         await broker.close()
 
     async def _deliver(self, broker: Broker) -> None:
-        await broker.publish(self._state_topic, ONLINE, qos=1, retain=True)
+        await self._speech.hello(broker)
         self.connected = True
         self.reason = ""
         pause_s = 0.0
@@ -126,9 +177,9 @@ class Courier:
         lost: list[BrokerLost] = []
 
         async def send(stored: Stored) -> None:
-            payload = late_form(stored.message.payload) if late else stored.message.payload
             try:
-                await broker.publish(stored.message.topic, payload, qos=self._qos)
+                topic, payload = self._speech.words(stored, late=late)
+                await broker.publish(topic, payload, qos=self._qos)
                 delivered.append(stored)
             except BrokerRefused as error:
                 refused.append((stored, str(error)))
