@@ -150,7 +150,7 @@ class PassportView(View):
             lines.append(((" It does not fit: nothing is sent.", "strong"),))
             return lines
         lines.append(((" trial window  ", "dim"), (figures.countdown(WINDOWS_S[self.window]), "strong"),
-                      ("   without a confirm in this time the node goes back by itself", "base")))  # fmt: skip
+                      ("   unconfirmed by then, the node goes back by itself", "base")))  # fmt: skip
         return lines
 
     def on_key(self, event: events.Key) -> None:

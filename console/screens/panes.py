@@ -14,12 +14,12 @@ _QUALITY = ("good", "uncertain", "bad")
 _QUALITY_ROLES: tuple[Role, ...] = ("dim", "warn", "alarm")
 
 STAGES = (
-    Column("name", "STAGE", 22, flex=1, width_max=34),
-    Column("state", "STATE", 10),
-    Column("total", "PASSED", 11, right=True),
-    Column("rate", "PER S", 8, fold=2, right=True),
-    Column("marked", "MARKED", 8, fold=1, right=True),
-    Column("last", "LAST VALUE", 16, fold=3, flex=3),
+    Column("name", "STAGE", 20, flex=1, width_max=34),
+    Column("state", "STATE", 9),
+    Column("total", "PASSED", 10, right=True),
+    Column("rate", "PER S", 6, fold=2, right=True),
+    Column("marked", "MARKED", 6, fold=3, right=True),
+    Column("last", "LAST VALUE", 16, fold=1, flex=3),
 )
 RECORDS = (
     Column("at", "TIME", 8),
