@@ -27,6 +27,7 @@ SOURCES: Final = {
     "mqtt": "nodeagent.sources.mqtt",
     "sparkplug": "nodeagent.sources.sparkplug",
     "tail": "nodeagent.sources.tail",
+    "push": "nodeagent.sources.push",
     "folder": "nodeagent.sources.folder",
     "replay": "nodeagent.sources.replay",
     "simulate": "nodeagent.sources.simulate",

@@ -8,9 +8,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from nodeagent.http.message import HttpError, Request, Response, json_response
 from nodeagent.http.server import HttpServer
 from nodeagent.model.tensors import Array
 from nodeagent.serving.v2 import V2, Prediction, Served
+from nodeagent.sources.doors import Doors, NotTaken
 from nodeagent.spec import Activation
 from nodeagent.worker.loading import Loaded
 from nodeagent.worker.stats import WorkerStats
@@ -31,6 +33,7 @@ class ModelService:
         loaded: Loaded,
         stats: WorkerStats,
         *,
+        doors: Doors,
         record: Record,
         report: Callable[[BaseException], None],
     ) -> None:
@@ -38,13 +41,14 @@ class ModelService:
         self._record = record
         self._report = report
         self._served = Served(loaded.model, activation.version, loaded.profile, on_prediction=self._predicted)
+        self._doors = doors
         self._routes = V2()
         self._routes.add(self._served)
         self._server: HttpServer | None = None
 
     async def open(self, listening: socket.socket, connections: Iterable[tuple[socket.socket, bytes]]) -> None:
         """Goes on with the connections and accepts new ones. Owns `listening` from here on, and each connection."""
-        server = HttpServer(self._routes.handle, fast=self._routes.fast, report=self._report, path_of_unreadable="/v2")
+        server = HttpServer(self._handle, fast=self._routes.fast, report=self._report, path_of_unreadable="/v2")
         self._server = server
         for sock, leftover in connections:
             await server.adopt(sock.dup(), leftover)
@@ -69,6 +73,21 @@ class ModelService:
         """(errors, rejects) since the start: the model's failures, and requests that were not fit or found no place."""
         statistics = self._served.statistics
         return statistics.fail_count - statistics.refused_count, statistics.refused_count + statistics.rejected_count
+
+    def _handle(self, request: Request) -> Response:
+        """/v2, and what is posted to the sources of the pipeline. Raises HttpError."""
+        parts = request.path.split("/")[1:]
+        if parts[:2] != ["v2", "models"] or len(parts) != 5 or parts[3] != "sources":
+            return self._routes.handle(request)
+        door = self._doors.find(parts[4]) if parts[2] == self._served.name else None
+        if door is None:
+            raise HttpError("REQUEST.UNKNOWN_PATH", f"no source {parts[4][:80]!r} of type push runs here")
+        if request.method != "POST":
+            raise HttpError("REQUEST.METHOD", "sweeps are posted")
+        try:
+            return json_response({"taken": door(request.body)})
+        except NotTaken as error:
+            raise HttpError("MODEL.INPUT", str(error)) from error
 
     def _predicted(self, prediction: Prediction) -> None:
         self._stats.predicted(prediction.latency_us, prediction.rows or prediction.requests)

@@ -10,6 +10,7 @@ from typing import Protocol
 from nodeagent.clock import Clock
 from nodeagent.frame import Frame
 from nodeagent.pipeline.options import Options
+from nodeagent.sources.doors import Doors
 
 Emit = Callable[[Frame], None]
 
@@ -28,10 +29,11 @@ class SourceOptions(Options, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SourceContext:
-    """What a source may use: the clock, and a folder of its own for cursors."""
+    """What a source may use: the clock, a folder of its own for cursors, and doors for what is posted to it."""
 
     clock: Clock
     work_dir: Path
+    doors: Doors = dataclasses.field(default_factory=Doors)
 
 
 class Source(Protocol):

@@ -21,6 +21,7 @@ from nodeagent.pipeline.drift import NO_BASELINE
 from nodeagent.pipeline.state import StateRefused
 from nodeagent.protocol import BundleTelemetry, WorkerState
 from nodeagent.serving.model_service import ModelService
+from nodeagent.sources.doors import Doors
 from nodeagent.spec import Activation
 from nodeagent.worker.loading import Loaded
 from nodeagent.worker.plant import Plant
@@ -70,7 +71,10 @@ class BundleWorker:
         self._right = PlantRight(Path(activation.work_dir))
         self._recorder: Recorder | None = None
         self._recorded = (0, 0)
-        self._service = ModelService(activation, loaded, self.stats, record=self._record, report=self._report)
+        doors = Doors()
+        self._service = ModelService(
+            activation, loaded, self.stats, doors=doors, record=self._record, report=self._report
+        )
         self._plant: Plant | None = None
         if loaded.engine is not None and loaded.config is not None and loaded.drift is not None:
             self._plant = Plant(
@@ -78,6 +82,7 @@ class BundleWorker:
                 loaded.config,
                 loaded.engine,
                 loaded.drift,
+                doors=doors,
                 clock=clock,
                 stats=self.stats,
                 on_frames=on_frames,

@@ -16,6 +16,7 @@ from nodeagent.pipeline.engine import Engine
 from nodeagent.pipeline.outcome import Outcome
 from nodeagent.protocol import SinkTelemetry, SourceTelemetry
 from nodeagent.sinks.sink import SinkContext
+from nodeagent.sources.doors import Doors
 from nodeagent.sources.source import SourceContext
 from nodeagent.spec import Activation
 from nodeagent.worker.intakes import Intakes
@@ -40,12 +41,14 @@ class Plant:
         engine: Engine,
         drift: Drift,
         *,
+        doors: Doors,
         clock: Clock,
         stats: WorkerStats,
         on_frames: Callable[[Sequence[Frame]], None],
         failed: Callable[[BaseException], None],
     ) -> None:
         self.engine = engine
+        self.doors = doors
         self.drift = drift
         self.alarm = StandingAlarm(config.decide.options)
         self._activation = activation
@@ -77,7 +80,7 @@ class Plant:
         await self._outputs.start()
         if held:
             await self._outputs.hold(True)
-        context = SourceContext(clock=self._clock, work_dir=work_dir)
+        context = SourceContext(clock=self._clock, work_dir=work_dir, doors=self.doors)
         self._intakes = Intakes.create(self._config, context, self._sweeps.offer, failed=self._failed)
         self._intakes.open()
 
