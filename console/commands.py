@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Screen = Literal["fleet", "node", "alerts", "logs", "chart", "deploy", "watch"]
-MAIN: Final[tuple[Screen, ...]] = ("fleet", "node", "alerts", "logs", "chart", "watch")
+Screen = Literal["fleet", "node", "alerts", "logs", "chart", "deploy", "watch", "rollouts"]
+MAIN: Final[tuple[Screen, ...]] = ("fleet", "node", "alerts", "logs", "chart", "watch", "rollouts")
 LISTS: Final[tuple[Screen, ...]] = ("fleet", "node", "alerts", "logs")
 ABOUT_A_NODE: Final[tuple[Screen, ...]] = ("fleet", "node", "alerts")
 
@@ -38,6 +38,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     Command("back", "escape", "esc", "back", "Go back, or clear the filter", (*MAIN, "deploy"), 90, palette=False),
     Command("screen_fleet", "1", "1", "fleet", "The fleet: all nodes, worst first"),
     Command("screen_alerts", "2", "2", "alerts", "Alerts of all nodes, and who acknowledged them"),
+    Command("screen_rollouts", "3", "3", "rollouts", "Rollouts: waves, gates with their figures, what failed and why"),
     Command("screen_logs", "5", "5", "logs", "Log lines of the marked nodes, or of those shown, on one time axis"),
     Command("history_back", "left_square_bracket", "[", "earlier", "The place before this one", palette=False),
     Command("history_on", "right_square_bracket", "]", "later", "The place after this one", palette=False),
@@ -67,6 +68,18 @@ COMMANDS: Final[tuple[Command, ...]] = (
     Command("watch", "t", "t", "trial", "Watch the deployment that runs on this node", ("fleet", "node"), 11),
     Command("confirm", "C", "C", "confirm", "Keep the new revision for good", ("watch",), 1, operate=True),
     Command("extend", "e", "e", "extend", "Give the trial its whole window again", ("watch",), 3, operate=True),
+    # a rollout
+    Command("rollout_go", "c", "c", "carry out", "Start the rollout, or go on with it", ("rollouts",), 1, operate=True),
+    Command("rollout_pause", "z", "z", "pause it", "Begin nothing new; running trials are still confirmed",
+            ("rollouts",), 2, operate=True),
+    Command("rollout_retry", "t", "t", "retry", "Another attempt for the nodes that failed", ("rollouts",), 3,
+            operate=True),
+    Command("rollout_keep", "K", "K", "abort, keep", "Give it up; committed nodes stay as they are", ("rollouts",), 4,
+            operate=True),
+    Command("rollout_revert", "V", "V", "abort, revert", "Give it up; committed nodes go back too", ("rollouts",), 5,
+            operate=True),
+    Command("more", "space", "space", "more", "What is further down", ("rollouts",), 6, palette=False),
+    Command("less", "b", "b", "less", "What is further up", ("rollouts",), palette=False),
     # the seat
     Command("operate", "o", "o", "operate", "OPERATE, where nodes can be changed, or back to MONITOR", MAIN, 12),
     Command("yank", "y", "y", "yank", "Copy what the cursor is on: clipboard, tmux buffer and a file", MAIN),

@@ -22,6 +22,8 @@ from console.failure import EXPECTED, Failure, account
 from console.fleet import LiveFleet
 from console.lane import OperateLane
 from console.operations import BundleEntry, OnStep, OperationFailed, Step
+from console.rollout.desk import LiveDesk, Order
+from console.rollout.report import Report
 from console.view import LinkState
 from nodeagent.protocol import Alert, Deployment, DeploymentState, LogsPage, Passport, RecordsPage, Trend
 from store.archive import Archive, read_archive
@@ -39,13 +41,15 @@ class LiveOperations:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="catalog")
         self._opened: Catalog | None = None
         self._lane: OperateLane | None = None
+        self._desk = LiveDesk(catalog.parent, operator=operator)
 
     @property
     def operator(self) -> str:
         return self._operator
 
     def close(self) -> None:
-        """Closes the catalog, in its own thread."""
+        """Closes the catalog and the rollouts, each in its own thread."""
+        self._desk.close()
         if self._opened is not None:
             self._thread.submit(self._opened.close).result()
         self._thread.shutdown()
@@ -174,6 +178,19 @@ class LiveOperations:
     async def deployments(self, node: str) -> list[Deployment]:
         page = await self._guarded("deployments", node, self._fleet.client(node).deployments())
         return page.deployments
+
+    # -- rollouts
+
+    async def rollouts(self) -> list[Report]:
+        return await self._guarded("read rollouts", "", self._desk.reports())
+
+    async def order_rollout(self, id_: str, order: Order, *, on_step: OnStep) -> Report | None:
+        async def act(lane: Reach) -> Report | None:
+            if not await self._desk.order(id_, order):
+                return None
+            return await self._desk.carry_out(id_, lane, lambda progress: on_step(_step(progress)))
+
+        return await self._change(f"rollout {id_}", "", act)
 
     # -- one person, no lease
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from console.rollout.desk import Order
+from console.rollout.report import Report
 from nodeagent.protocol import (
     Alert,
     Deployment,
@@ -113,6 +115,14 @@ class Operations(Protocol):
 
     async def extend(self, node: str, deployment: str, window_s: float) -> Deployment:
         """Gives a trial a new window from now."""
+        ...
+
+    async def rollouts(self) -> list[Report]:
+        """Rollouts of this console, newest first."""
+        ...
+
+    async def order_rollout(self, id_: str, order: Order, *, on_step: OnStep) -> Report | None:
+        """Does it to its end: done, partial, paused or aborted. None: another console carries the rollout out."""
         ...
 
     async def hold(self, node: str, reason: str) -> None:

@@ -9,8 +9,11 @@ from dataclasses import replace
 import msgspec
 
 from console.operations import BundleEntry, OnStep, OperationFailed, Step
+from console.rollout.desk import Order
+from console.rollout.report import Report
 from console.sample import SampleFleet, log_lines
 from console.sample_plant import WALL_S, digest_of, on_trial
+from console.sample_rollouts import sample_reports
 from console.view import NodeView
 from nodeagent.protocol import (
     Alert,
@@ -86,6 +89,7 @@ class SampleOperations:
         self._fleet, self._operator = fleet, operator
         self._deployments: dict[str, list[Deployment]] = {}
         self.labels: dict[int, str] = {}
+        self.ordered: list[tuple[str, Order]] = []
         self.proved = False
         self.step_s = 0.0
 
@@ -101,6 +105,13 @@ class SampleOperations:
 
     async def bundles(self) -> list[BundleEntry]:
         return list(CATALOG)
+
+    async def rollouts(self) -> list[Report]:
+        return sample_reports()
+
+    async def order_rollout(self, id_: str, order: Order, *, on_step: OnStep) -> Report | None:
+        self.ordered.append((id_, order))
+        return None
 
     async def passport(self, node: str, digest: str) -> Passport:
         entry = self._entry(digest)

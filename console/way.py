@@ -48,6 +48,9 @@ class Way:
     def do_screen_alerts(self) -> None:
         self.go(("alerts", ""))
 
+    def do_screen_rollouts(self) -> None:
+        self.go(("rollouts", ""))
+
     def do_screen_logs(self) -> None:
         self.go(("logs", ""))
 

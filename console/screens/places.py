@@ -25,6 +25,10 @@ def page_for(place: tuple[str, str], look: Look) -> Page:
         from console.screens.chart import ChartPage
 
         return ChartPage(look, node)
+    if screen == "rollouts":
+        from console.screens.rollouts import RolloutsPage
+
+        return RolloutsPage(look)
     if screen == "watch":
         from console.screens.watch import WatchPage
 
