@@ -14,7 +14,7 @@ from console.kit.file import Kit
 from console.link.errors import LinkError
 from nodeagent.protocol import Status
 
-PROVE_S = 90.0
+PROVE_S = 60.0
 POLL_S = 0.3
 
 

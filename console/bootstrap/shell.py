@@ -50,11 +50,15 @@ class Shell:
             channel.close()
 
     async def _through(self, channel: Channel, data: bytes | AsyncIterator[bytes]) -> Ran:
-        async with asyncio.TaskGroup() as group:
-            feeding = group.create_task(_feed(channel, data))
+        feeding = asyncio.create_task(_feed(channel, data))
+        try:
             output = await self._hear(channel)
             await channel.wait_gone()
+        finally:
             feeding.cancel()
+            await asyncio.wait([feeding])
+        if not feeding.cancelled():
+            feeding.result()
         if self._connection.is_closed:
             raise LinkError(LinkState.DOWN, self.node, "the connection broke", "run the same command again")
         said = clean(channel.stderr.decode("utf-8", "replace").strip(), 1_000)
