@@ -511,6 +511,60 @@ class DeploymentRequest(Write, frozen=True, kw_only=True, forbid_unknown_fields=
     allow_gap: bool = False
 
 
+class GateRequest(Write, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST deployments/ID/gate: the candidate on the node's last `rows` recorded inputs, against what was decided then.
+
+    Fewer than `rows_min` rows give no verdict. `score_shift_max`: of the mean. `latency_ratio_max`: the candidate's p95
+    over that of the active revision, both alone on this node over the same rows. None: not judged.
+    """
+
+    rows: int = 1_000
+    rows_min: int = 50
+    agreement_min: float = 0.9
+    score_shift_max: float | None = None
+    latency_ms_p95_max: float | None = None
+    latency_ratio_max: float | None = None
+
+
+class GateRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One recorded prediction and what the candidate makes of its inputs."""
+
+    key: int
+    wall_us: int
+    score_before: float | None
+    score_after: float | None
+    decision_before: str
+    decision_after: str
+
+
+class GateVerdict(msgspec.Struct, frozen=True, kw_only=True):
+    """How the candidate did; kept as `gate` in Deployment.preflight. `unknown` is not `passed`: `reasons` say why.
+
+    `agreement`: share of equal decisions, None where nothing was decided. `flips`: `before -> after` and how often.
+    Shifts are of the score, after minus before; `p95` and `max` of its size. `active_*`: the active revision over the
+    same rows, so that like is compared with like; `active_agreement` below 1 is what the method itself does not see.
+    """
+
+    verdict: Literal["passed", "failed", "unknown"]
+    reasons: list[str] = []
+    rows: int = 0
+    errors: int = 0
+    first_wall_us: int | None = None
+    last_wall_us: int | None = None
+    agreement: float | None = None
+    active_agreement: float | None = None
+    flips: dict[str, int] = {}
+    score_shift_mean: float | None = None
+    score_shift_p95: float | None = None
+    score_shift_max: float | None = None
+    latency_ms_p50: float | None = None
+    latency_ms_p95: float | None = None
+    active_latency_ms_p50: float | None = None
+    active_latency_ms_p95: float | None = None
+    worst: list[GateRow] = []
+    notes: list[str] = []
+
+
 class ExtendRequest(Write, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """POST deployments/ID/extend: a new window from now."""
 
@@ -660,6 +714,7 @@ ROUTES: dict[tuple[str, str], tuple[Any, Any, bool]] = {
     ("POST", "/agent/v1/deployments"): (StageRequest, Deployment, True),
     ("GET", "/agent/v1/deployments/{id}"): (None, Deployment, False),
     ("POST", "/agent/v1/deployments/{id}/preflight"): (DeploymentRequest, Deployment, True),
+    ("POST", "/agent/v1/deployments/{id}/gate"): (GateRequest, Deployment, True),
     ("POST", "/agent/v1/deployments/{id}/activate"): (DeploymentRequest, Deployment, True),
     ("POST", "/agent/v1/deployments/{id}/confirm"): (DeploymentRequest, Deployment, True),
     ("POST", "/agent/v1/deployments/{id}/extend"): (ExtendRequest, Deployment, True),

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from nodeagent.deployment import admission
 from nodeagent.deployment.deployment import FINAL, Event
 from nodeagent.deployment.preflight import Preflight
+from nodeagent.deployment.recorder_gate import RecorderGate
 from nodeagent.deployment.rows import view
 from nodeagent.deployment.switcher import UNUSABLE
 from nodeagent.deployment.transitions import Details, Fence
@@ -21,7 +22,7 @@ from nodeagent.health.alerts import Condition
 from nodeagent.http.message import HttpError
 from nodeagent.parts import Known, Parts
 from nodeagent.protocol import Deployment as View
-from nodeagent.protocol import DeploymentState, HostHealth, StageRequest
+from nodeagent.protocol import DeploymentState, GateRequest, HostHealth, StageRequest
 from store.node import deployments
 from store.node.deployments import Deployment, Failure
 
@@ -44,6 +45,7 @@ class Deployer:
         self.trial = Trial(parts)
         self.trial.on_alert, self.trial.on_final = on_alert, on_final
         self.preflights = Preflight(parts, on_final)
+        self.recorder_gate = RecorderGate(parts, self.preflights)
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def stage(self, request: StageRequest, actor: str, fence: Fence) -> View:
@@ -76,6 +78,14 @@ class Deployer:
         """STAGED -> PREFLIGHT_OK. A repeat is answered with the row as it stands."""
         admission.admit(self._parts)
         return await self._own(self._preflight(id_, actor, fence, allow_gap))
+
+    async def gate(self, id_: str, actor: str, fence: Fence, request: GateRequest) -> View:
+        """PREFLIGHT_OK stays that, with the verdict on the candidate over the node's own records kept with it."""
+
+        async def gate() -> View:
+            return await self.view(await self.recorder_gate.run(id_, actor, fence, request))
+
+        return await self._own(gate())
 
     async def activate(self, id_: str, actor: str, fence: Fence) -> View:
         """PREFLIGHT_OK -> TRIAL; answers when the plant is with the new revision."""

@@ -19,6 +19,7 @@ from nodeagent.http.message import HttpError
 from nodeagent.parts import AGENT, Parts
 from nodeagent.protocol import ERRORS, DeploymentState
 from nodeagent.runtime.runtime import Refused
+from nodeagent.spec import Activation
 from store.node import revisions
 from store.node.deployments import Deployment, Failure
 from store.node.revisions import Revision
@@ -100,6 +101,16 @@ class Preflight:
             raise HttpError(failure.code, failure.message, failure.hint)
         await self._on_refused(now)
         return now
+
+    async def sides(self, row: Deployment) -> tuple[Activation, Activation | None]:
+        """The activations of a candidate and of the active revision, for trying them; neither is started.
+
+        Raises as `Activations.of`.
+        """
+        candidate = await self._candidate(row, row.binding_revision or self._parts.bindings.revision)
+        active = await self._active(row.bundle)
+        of = self._parts.activations.of
+        return await of(candidate, trial=True, previous=active), await of(active, trial=True) if active else None
 
     async def _supersede(self, row: Deployment) -> None:
         """A bundle has one candidate: an earlier prepared deployment goes back to STAGED."""

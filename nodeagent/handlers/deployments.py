@@ -29,6 +29,7 @@ class DeploymentHandlers:
             ("POST", "/agent/v1/deployments"): self.stage,
             ("GET", one): self.show,
             ("POST", f"{one}/preflight"): self.preflight,
+            ("POST", f"{one}/gate"): self.gate,
             ("POST", f"{one}/activate"): self.activate,
             ("POST", f"{one}/confirm"): self.confirm,
             ("POST", f"{one}/extend"): self.extend,
@@ -70,6 +71,9 @@ class DeploymentHandlers:
         return await self.deployer.preflight(
             call.path["id"], call.actor, self._fence(call), allow_gap=call.body.allow_gap
         )
+
+    async def gate(self, call: Call) -> Deployment:
+        return await self.deployer.gate(call.path["id"], call.actor, self._fence(call), call.body)
 
     async def activate(self, call: Call) -> Deployment:
         return await self.deployer.activate(call.path["id"], call.actor, self._fence(call))

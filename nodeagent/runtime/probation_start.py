@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import sys
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -35,7 +35,29 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 async def probation(activation: Activation, *, wall_s: float, cpu_s: int = CPU_S_MAX) -> Verdict:
     """Loads and tries `activation` in a process with limits. What the model does to that process is the verdict."""
     memory_bytes = PROBATION_BASE_BYTES + activation.peak_memory_bytes
-    command = [sys.executable, "-m", "nodeagent.runtime.probation", "--parent", str(os.getpid())]
+    document = msgspec.json.encode(activation)
+    ended = await run_limited(
+        "nodeagent.runtime.probation", document, memory_bytes=memory_bytes, cpu_s=cpu_s, wall_s=wall_s
+    )
+    if ended.status is None:
+        return _failed(f"the model was not ready in {wall_s:g} s of trying it alone")
+    if ended.status == 0:
+        with contextlib.suppress(msgspec.DecodeError):
+            return msgspec.json.decode(ended.out, type=Verdict)
+    return _failed(f"trying the model alone {ended.words}")
+
+
+class Ended(NamedTuple):
+    """How a limited process ended. `status` None: its time was over. `words`: the status and what it said last."""
+
+    status: int | None
+    out: bytes
+    words: str
+
+
+async def run_limited(module: str, document: bytes, *, memory_bytes: int, cpu_s: int, wall_s: float) -> Ended:
+    """Runs `python -m module` under limits, `document` on its standard input, until it ends or `wall_s` is over."""
+    command = [sys.executable, "-m", module, "--parent", str(os.getpid())]
     process = await asyncio.create_subprocess_exec(
         *command,
         *("--memory-bytes", str(memory_bytes), "--cpu-s", str(cpu_s)),
@@ -47,20 +69,17 @@ async def probation(activation: Activation, *, wall_s: float, cpu_s: int = CPU_S
     )
     try:
         async with asyncio.timeout(wall_s):
-            out, err = await _talk(process, msgspec.json.encode(activation))
+            out, err = await _talk(process, document)
             status = await process.wait()
     except TimeoutError:
-        return _failed(f"the model was not ready in {wall_s:g} s of trying it alone")
+        return Ended(None, b"", f"was not done in {wall_s:g} s")
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         await process.wait()
-    if status == 0:
-        with contextlib.suppress(msgspec.DecodeError):
-            return msgspec.json.decode(out, type=Verdict)
     last_words = (err.decode("utf-8", "replace").strip().splitlines() or [""])[-1]
-    why = f"trying the model alone ended with {describe(status)}"
-    return _failed(f"{why}: {last_words}" if last_words else why)
+    why = f"ended with {describe(status)}"
+    return Ended(status, out, f"{why}: {last_words}" if last_words else why)
 
 
 async def _talk(process: asyncio.subprocess.Process, document: bytes) -> tuple[bytes, bytes]:

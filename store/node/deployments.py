@@ -171,6 +171,20 @@ def set_preflight_ok(
         return _move(connection, stamp, id_, {"STAGED"}, "PREFLIGHT_OK", values)
 
 
+def set_gate(connection: sqlite3.Connection, stamp: Stamp, id_: str, gate: Mapping[str, Any]) -> Deployment:
+    """Keeps a gate's verdict with what the candidate showed; the ledger gets the verdict and its reasons."""
+    with transaction(connection):
+        row = _must(connection, id_)
+        if row.state != "PREFLIGHT_OK":
+            raise WrongState(row, "gate")
+        showed = json.dumps({**row.preflight, "gate": gate})
+        connection.execute("UPDATE deployments SET preflight = ? WHERE id = ?", (showed, id_))
+        told = ("verdict", "reasons", "rows", "agreement")
+        detail = {"bundle": row.bundle, **{name: gate.get(name) for name in told}}
+        ledger.note(connection, stamp, "deployment.gate", id_, detail)
+        return _must(connection, id_)
+
+
 def drop_preflight(connection: sqlite3.Connection, stamp: Stamp, id_: str) -> Deployment:
     """PREFLIGHT_OK -> STAGED: the candidate is gone, as after a restart."""
     with transaction(connection):
