@@ -129,8 +129,9 @@ class Seat(ThinApp, inherit_bindings=False):
 
     @property
     def operations(self) -> Operations:
-        """What can be asked of the nodes; only used once the fleet is open."""
-        assert self.opened is not None
+        """What can be asked of the nodes. Raises OperationFailed while the console is still being opened."""
+        if self.opened is None:
+            raise OperationFailed("the console is still being opened", hint="press the key again")
         return self.opened.operations
 
     def _watch_terminal(self, driver: ConsoleDriver) -> None:
