@@ -56,6 +56,9 @@ class Sshd:
                     "KbdInteractiveAuthentication no",
                     "PermitRootLogin yes",
                     "LogLevel VERBOSE",
+                    # bash reads the user's .bashrc for a command over SSH unless it is a shell below another one;
+                    # what stands there may be slow, and may leave a lock behind when a test kills it.
+                    "SetEnv SHLVL=1",
                     *lines,
                     "",
                 )

@@ -47,10 +47,20 @@ def node(standing_lab: Any) -> Iterator[Any]:
 @pytest.fixture
 def without_monitor_socket(node: Any) -> Iterator[None]:
     socket = node.socket.with_name("monitor.sock")
+    asyncio.run(appears(socket))
     aside = socket.with_suffix(".aside")
     socket.rename(aside)
     yield
     aside.rename(socket)
+
+
+async def appears(path: Path) -> None:
+    """The agent that was just started listens."""
+    for _ in range(1_500):
+        if path.exists():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"no {path} in 30 s")
 
 
 async def refused(client: AgentClient) -> str:
