@@ -18,6 +18,7 @@ from nodeagent.pipeline.gate import IDLE_REASONS
 from nodeagent.pipeline.inputs import Feeds, Inputs, Tensor, split, stack
 from nodeagent.pipeline.join import Join
 from nodeagent.pipeline.outcome import ERROR, IDLE, SKIPPED, Outcome
+from nodeagent.pipeline.past import AlignOptions
 from nodeagent.pipeline.section import Section
 from nodeagent.pipeline.stage import Seen, bind_all, restore_common, stages_of, state_of
 from nodeagent.pipeline.step import StepContext
@@ -65,7 +66,7 @@ class Engine:
         self._decide: Decide = decide(config.decide.options)
         _check_score(config.decide, model_outputs)
         known = known_tags(config)
-        self._join = Join(tuple(source.id for source in config.sources), known, JOIN_AGE_US_MAX)
+        self._join = Join(tuple(source.id for source in config.sources), known, join_age_us(config))
         self._stages = stages_of(config.steps, StepContext(clock=clock, sample_rate_hz=sample_rate_hz(config)))
         self._source_seen = Seen(f"source {self._join.lead}")
         self._model_seen = Seen("model")
@@ -238,6 +239,16 @@ def known_tags(config: PipelineConfig) -> dict[str, tuple[str, ...]]:
         if tags is not None:
             known[source.id] = tags
     return known
+
+
+def join_age_us(config: PipelineConfig) -> int:
+    """How old what a following source said may be. Raises ConfigError for a `transform.align` behind another step."""
+    for at, step in enumerate(config.steps):
+        if isinstance(step.options, AlignOptions):
+            if at:
+                raise step.error("", "transform.align stands before every other step")
+            return round(step.options.max_age * 1e6)
+    return JOIN_AGE_US_MAX
 
 
 def sample_rate_hz(config: PipelineConfig) -> float | None:

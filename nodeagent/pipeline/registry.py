@@ -12,14 +12,14 @@ from typing import Any, Final
 from nodeagent.pipeline.options import Options
 
 STEP_FAMILIES: Final = {
-    "validate": "nodeagent.pipeline.validate",
-    "clean": "nodeagent.pipeline.clean",
-    "gate": "nodeagent.pipeline.gate",
-    "transform": "nodeagent.pipeline.transform",
-    "derive": "nodeagent.pipeline.derive",
-    "window": "nodeagent.pipeline.window",
-    "feature": "nodeagent.pipeline.feature",
-    "image": "nodeagent.pipeline.image",
+    "validate": ("nodeagent.pipeline.validate",),
+    "clean": ("nodeagent.pipeline.clean", "nodeagent.pipeline.mend", "nodeagent.pipeline.thin"),
+    "gate": ("nodeagent.pipeline.gate",),
+    "transform": ("nodeagent.pipeline.transform", "nodeagent.pipeline.codes", "nodeagent.pipeline.past"),
+    "derive": ("nodeagent.pipeline.derive",),
+    "window": ("nodeagent.pipeline.window",),
+    "feature": ("nodeagent.pipeline.feature",),
+    "image": ("nodeagent.pipeline.image",),
 }
 DECISIONS: Final = "nodeagent.pipeline.decide"
 SOURCES: Final = {
@@ -104,7 +104,9 @@ def sink(word: str) -> tuple[type[Options], Any]:
 
 
 def _steps(family: str) -> dict[str, tuple[type[Options], Any]]:
-    steps: dict[str, tuple[type[Options], Any]] = importlib.import_module(STEP_FAMILIES[family]).STEPS
+    steps: dict[str, tuple[type[Options], Any]] = {}
+    for module in STEP_FAMILIES[family]:
+        steps |= importlib.import_module(module).STEPS
     return steps
 
 

@@ -1,4 +1,4 @@
-"""`transform.*`: raw counts to engineering units."""
+"""`transform.scale` and `transform.unit`: raw counts to engineering units, and one unit to another."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 
 from nodeagent.frame import Frame
+from nodeagent.pipeline import units
 from nodeagent.pipeline.options import Options
 from nodeagent.pipeline.step import Stateless, StepContext, per_tag
 
@@ -36,4 +37,30 @@ class Scale(Stateless):
         return frame, 0
 
 
-STEPS: dict[str, tuple[type[Options], Any]] = {"transform.scale": (ScaleOptions, Scale)}
+class UnitOptions(Options, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`convert` by tag: ["degF", "degC"], from the first unit to the second."""
+
+    convert: dict[str, tuple[str, str]]
+
+    def __post_init__(self) -> None:
+        for tag, (source, target) in self.convert.items():
+            try:
+                units.between(source, target)
+            except ValueError as error:
+                raise ValueError(f"{tag!r}: {error}") from error
+
+
+class Unit(Scale):
+    """Exact by definition of the units; quality passes as it is."""
+
+    def __init__(self, options: UnitOptions, context: StepContext) -> None:
+        found = {tag: units.between(*pair) for tag, pair in options.convert.items()}
+        scale = {tag: factor for tag, (factor, _) in found.items()}
+        offset = {tag: shift for tag, (_, shift) in found.items()}
+        super().__init__(ScaleOptions(scale=scale, offset=offset), context)
+
+
+STEPS: dict[str, tuple[type[Options], Any]] = {
+    "transform.scale": (ScaleOptions, Scale),
+    "transform.unit": (UnitOptions, Unit),
+}
