@@ -28,6 +28,7 @@ from nodeagent.protocol import (
     DeploymentRequest,
     DeploymentsPage,
     ExtendRequest,
+    GateRequest,
     Hold,
     HoldRequest,
     LabelRequest,
@@ -39,6 +40,8 @@ from nodeagent.protocol import (
     OutOfServiceRequest,
     Passport,
     PassportRequest,
+    Probe,
+    ProbeRequest,
     Record,
     RecordsPage,
     RevertRequest,
@@ -54,7 +57,9 @@ __all__ = ["AgentClient", "AgentError", "Exchange"]
 
 REQUEST_S = 20.0
 SLOW_REQUEST_S = 180.0
+GATE_REQUEST_S = 600.0
 TELEMETRY_SILENCE_S = 30.0
+PROBE_S = 100.0
 
 T = TypeVar("T")
 Query = dict[str, str | int | float | bool | None]
@@ -208,6 +213,10 @@ class AgentClient:
         """Runs the node's checks."""
         return await self._ask(list[Check], "GET", _target("/checks"), timeout_s=SLOW_REQUEST_S)
 
+    async def probe(self, request: ProbeRequest) -> Probe:
+        """What an address of the plant has to tell, as the node sees it."""
+        return await self._post(Probe, "/sources/probe", request, timeout_s=PROBE_S)
+
     def tap(self, bundle: str, *, stage: str | None = None) -> AsyncGenerator[Tap, None]:
         """Sweeps of a running pipeline as they pass a stage."""
         return self.stream_lines(Tap, f"/tap/{_segment(bundle)}", {"stage": stage})
@@ -297,6 +306,28 @@ class AgentClient:
         request = DeploymentRequest(node_id=await self.identify(), lease=lease, reason=reason, allow_gap=allow_gap)
         path = f"/deployments/{_segment(deployment)}/{verb}"
         return await self._post(Deployment, path, request, timeout_s=SLOW_REQUEST_S)
+
+    async def gate(
+        self,
+        deployment: str,
+        *,
+        lease: int | None,
+        rows: int,
+        agreement_min: float,
+        score_shift_max: float | None = None,
+        latency_ratio_max: float | None = None,
+    ) -> Deployment:
+        """Tries a candidate on the node's last recorded inputs; the verdict is `preflight["gate"]` of the answer."""
+        request = GateRequest(
+            node_id=await self.identify(),
+            lease=lease,
+            rows=rows,
+            agreement_min=agreement_min,
+            score_shift_max=score_shift_max,
+            latency_ratio_max=latency_ratio_max,
+        )
+        path = f"/deployments/{_segment(deployment)}/gate"
+        return await self._post(Deployment, path, request, timeout_s=GATE_REQUEST_S)
 
     async def extend(self, deployment: str, window_s: float, *, lease: int | None) -> Deployment:
         """Gives a trial a new window from now."""

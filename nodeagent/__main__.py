@@ -21,6 +21,10 @@ def main(arguments: list[str] | None = None) -> int:
         from nodeagent.pipeline.cli import main as pipeline
 
         return pipeline(arguments[1:])
+    if arguments[:2] == ["source", "probe"]:
+        from nodeagent.sources.probe import main as probe
+
+        return probe(arguments[2:])
     options = _parser().parse_args(arguments)
     verb = {
         "init": _init,
@@ -61,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("file", type=Path)
     inspect.add_argument("--json", action="store_true")
     verbs.add_parser("pipeline", help="check or try a pipeline.toml on this machine", add_help=False)
+    verbs.add_parser("source", help="source probe URL: what a plant address has to tell", add_help=False)
     verbs.add_parser("version", help="the agent's version")
     return parser
 

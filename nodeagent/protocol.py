@@ -104,6 +104,7 @@ ERRORS: dict[str, tuple[int, Owner]] = {
     "REQUEST.WRONG_PROTOCOL": (409, "operator"),
     "REQUEST.TIMEOUT": (408, "network"),
     "REQUEST.ENCODING": (415, "outstation"),
+    "SOURCE.PROBE_FAILED": (502, "node"),
     "LIMIT.BODY": (413, "outstation"),
     "LIMIT.HEADERS": (431, "outstation"),
     "LIMIT.BUSY": (503, "node"),
@@ -495,6 +496,32 @@ class Write(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     lease: int | None = None
 
 
+class ProbeRequest(Write, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST sources/probe: where to look. `at`: a topic, node or block; `first`, `count`: registers or bytes."""
+
+    url: str
+    table: str = "holding"
+    unit_id: int = 1
+    first: int = 0
+    count: int = 32
+    at: str = ""
+    seconds: float = 5.0
+
+
+class ProbeRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that a probe tells: a note, or a row under the newest `columns`."""
+
+    note: str = ""
+    columns: list[str] = []
+    row: list[str] = []
+
+
+class Probe(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that a probe found, in order."""
+
+    rows: list[ProbeRow]
+
+
 class StageRequest(Write, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """POST deployments: `id` makes it idempotent. Both blobs may still be missing; the answer lists what is."""
 
@@ -708,6 +735,7 @@ ROUTES: dict[tuple[str, str], tuple[Any, Any, bool]] = {
     ("GET", "/agent/v1/tap/{bundle}"): (None, Tap, False),
     ("GET", "/agent/v1/checks"): (None, list[Check], False),
     ("POST", "/agent/v1/passport"): (PassportRequest, Passport, False),
+    ("POST", "/agent/v1/sources/probe"): (ProbeRequest, Probe, True),
     ("GET", "/agent/v1/blobs/{digest}"): (None, BlobState, False),
     ("PUT", "/agent/v1/blobs/{digest}"): (bytes, BlobState, True),
     ("GET", "/agent/v1/deployments"): (None, DeploymentsPage, False),

@@ -20,6 +20,7 @@ from nodeagent.handlers.ledger import LedgerHandlers
 from nodeagent.handlers.logs import LogHandlers
 from nodeagent.handlers.metrics import MetricsHandlers
 from nodeagent.handlers.passport import PassportHandlers
+from nodeagent.handlers.probe import ProbeHandlers
 from nodeagent.handlers.records import RecordHandlers
 from nodeagent.handlers.service import ServiceHandlers
 from nodeagent.handlers.status import StatusHandlers
@@ -94,5 +95,6 @@ class Served:
             PassportHandlers(parts, node.blobs, node.binder, signers),
             CheckHandlers(parts, node.log, node.node_id, signers),
             TapHandlers(node.runtimes),
+            ProbeHandlers(),
         )
         return {route: endpoint for noun in nouns for route, endpoint in noun.endpoints().items()}
