@@ -79,9 +79,10 @@ def usual_places(wish: Wish, *, is_root: bool) -> tuple[str, str]:
 def make_plan(facts: NodeFacts, manifest: Manifest, digest: str, wish: Wish) -> Plan:
     """The plan for one node. `digest`: the kit's, in hexadecimal."""
     platform = f"linux-{facts.machine}"
-    nos = [*_system(facts, manifest, platform), *_places(facts)]
+    unfit = _system(facts, manifest, platform)
     python, target, runtime, more = _python(facts, manifest, platform, wish)
-    nos += more
+    # A machine that no kit is for needs no other Python.
+    nos = [*(unfit or more), *_places(facts)]
     if target is not None and facts.glibc is not None and facts.glibc < target.glibc:
         nos.append(_old_glibc(facts.glibc, target))
     wheels = manifest.wheels_for(target) if target else []
@@ -128,6 +129,8 @@ def _places(facts: NodeFacts) -> list[No]:
     found = []
     for what, place in (("programs", facts.prefix), ("state", facts.state)):
         option = "--prefix" if what == "programs" else "--state"
+        if "ro" in place.options and what == "state" and place.mount == facts.prefix.mount:
+            continue
         if "ro" in place.options:
             fix = f"mount {place.mount} writable, or name another folder with {option}"
             found.append(No("READ_ONLY", f"{place.path} ({what}): {place.mount} is mounted read-only", fix))
