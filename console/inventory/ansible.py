@@ -129,11 +129,13 @@ def _texts(values: Mapping[str, Any]) -> dict[str, str]:
 
 def _entries(groups: dict[str, _Group], where: str) -> list[Entry]:
     found: dict[str, dict[str, str]] = {}
+    walked: set[str] = set()
     member: dict[str, list[str]] = {}
 
     def walk(name: str, inherited: dict[str, str], chain: tuple[str, ...]) -> None:
         if name in chain:
             raise InventoryRefused(f"{where}: the group {name} is a child of itself")
+        walked.add(name)
         group = groups[name]
         variables = {**inherited, **group.variables}
         for host, own in group.hosts.items():
@@ -149,6 +151,8 @@ def _entries(groups: dict[str, _Group], where: str) -> list[Entry]:
     for name in groups:
         if name not in children:
             walk(name, {} if name == "all" else shared, ())
+    if circling := groups.keys() - walked:
+        raise InventoryRefused(f"{where}: the group {min(circling)} is a child of itself")
     return [_entry(host, found[host], member[host], where) for host in sorted(found)]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from console.inventory.entry import InventoryRefused
 
 DEPTH_MAX = 32
-_LINE = re.compile(r"^( *)((?:\"[^\"]*\")|(?:'[^']*')|[^\s:#&*!|>{\[%@`\"'-][^:#]*?)\s*:(?:\s+(.*))?$")
+_LINE = re.compile(r"^( *)((?:\"[^\"]*\")|(?:'[^']*')|[^\s:#&*!|>{\[%@`\"'-](?:[^:#]|:(?=\S))*?)\s*:(?:\s+(.*))?$")
 
 
 def read_tree(text: str, *, where: str) -> dict[str, Any]:

@@ -1,0 +1,174 @@
+"""Lists of nodes that people have: read strictly, without secrets, and compared before anything is taken."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from console.inventory.ansible import read_ansible
+from console.inventory.entry import Entry, InventoryRefused, compare, merged
+from console.inventory.sheet import read_sheet
+from console.inventory.sshconfig import names_in, read_ssh_config
+from console.inventory.tree import read_tree
+from console.view import NodeAddress
+
+INI = """
+# the plant
+jump ansible_host=10.0.0.1
+[presses]
+press-[01:03] ansible_user=plant ansible_ssh_pass=hunter2
+[presses:vars]
+ansible_port=2222
+line=press
+ansible_ssh_common_args='-o ProxyJump=ops@10.0.0.1'
+[graz:children]
+presses
+[graz:vars]
+outstation_site=graz
+line=none
+"""
+YAML = """
+---
+all:
+  vars:
+    ansible_user: plant   # everyone
+  children:
+    presses:
+      hosts:
+        press-07:
+          ansible_host: 10.0.0.7
+          redundancy_group: "a"
+          ansible_become_pass: hunter2
+        press-[08:09]:
+      vars:
+        site: graz
+"""
+
+
+def by_name(entries: list[Entry]) -> dict[str, NodeAddress]:
+    return {entry.address.name: entry.address for entry in entries}
+
+
+def test_an_ini_inventory_gives_ranges_groups_and_the_nearest_groups_variables() -> None:
+    entries = read_ansible(INI, where="hosts")
+    found = by_name(entries)
+    assert sorted(found) == ["jump", "press-01", "press-02", "press-03"]
+    press = found["press-02"]
+    assert (press.host, press.port, press.user, press.jumps) == ("press-02", 2222, "plant", ("ops@10.0.0.1",))
+    assert (press.site, press.line, press.labels) == ("graz", "press", (("group", "presses"),))
+    assert (found["jump"].host, found["jump"].user) == ("10.0.0.1", "")
+
+
+def test_a_yaml_inventory_gives_the_same_kind_of_nodes() -> None:
+    found = by_name(read_ansible(YAML, where="hosts.yml"))
+    assert sorted(found) == ["press-07", "press-08", "press-09"]
+    assert (found["press-07"].host, found["press-07"].user, found["press-07"].site) == ("10.0.0.7", "plant", "graz")
+    assert found["press-07"].labels == (("group", "presses"), ("redundancy", "a"))
+
+
+@pytest.mark.parametrize("text", [INI, YAML])
+def test_no_secret_of_an_inventory_is_taken_and_it_is_said(text: str) -> None:
+    entries = read_ansible(text, where="hosts")
+    assert "hunter2" not in repr(entries)
+    assert any("is a secret and was not taken" in note for entry in entries for note in entry.notes)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "all:\n  hosts: [a, b]\n",
+        "all:\n  hosts:\n    a: &x\n",
+        "all:\n  hosts:\n    - a\n",
+        "all:\n  hosts:\n    a:\n      v: |\n        text\n",
+        "all:\n  hosts:\n    a:\n    a:\n",
+        "all:\n  hostz:\n    a:\n",
+        'all:\n  hosts:\n    a:\n      v: "x\n',
+        "all:\n\thosts:\n",
+    ],
+)
+def test_yaml_beyond_what_is_read_here_is_refused_and_not_guessed(text: str) -> None:
+    with pytest.raises(InventoryRefused, match=r"hosts\.yml"):
+        read_ansible(text, where="hosts.yml")
+
+
+def test_a_tree_keeps_its_levels_when_it_comes_back_from_a_deep_one() -> None:
+    assert read_tree("a:\n  b:\n    c: 1\n  d: 'x # y'\ne: -5\n", where="t") == {
+        "a": {"b": {"c": "1"}, "d": "x # y"},
+        "e": "-5",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[a]\nhost port\n", "not name=value"),
+        ("[a]\nx[1:z]\n", "no range"),
+        ("[a:children]\na\n", "child of itself"),
+        ("[a]\nx ansible_host={{ ip }}\n", "not name=value"),
+        ('[a]\nx ansible_host="{{ ip }}"\n', "templates"),
+        ("[a]\n-evil\n", "not a node's name"),
+        ("[a]\nx ansible_host=-oProxyCommand=evil\n", "not a host name"),
+    ],
+)
+def test_an_inventory_that_cannot_be_read_says_where_and_why(text: str, reason: str) -> None:
+    with pytest.raises(InventoryRefused, match=f"hosts.*{reason}"):
+        read_ansible(text, where="hosts")
+
+
+def test_other_ssh_arguments_are_named_and_not_obeyed() -> None:
+    text = '[a]\nx ansible_ssh_common_args="-J me@jump -o StrictHostKeyChecking=no"\n'
+    (entry,) = read_ansible(text, where="hosts")
+    assert entry.address.jumps
+    assert any("StrictHostKeyChecking" in note for note in entry.notes)
+
+
+def test_a_table_names_its_columns_and_takes_labels_and_redundancy_groups() -> None:
+    text = "\ufeffname;host;port;label.zone;redundancy\npress-01;10.0.0.1;2222;a;pair\npress-02;10.0.0.2;;;\n"
+    first, second = read_sheet(text, where="n.csv")
+    assert (first.address.port, first.address.labels) == (2222, (("redundancy", "pair"), ("zone", "a")))
+    assert (second.address.port, second.address.labels) == (22, ())
+    for bad, reason in (
+        ("name,hots\na,b\n", "no column 'hots'"),
+        ("name,host\na\n", "cells"),
+        ("host\nb\n", "name"),
+        ("name,port\na,99999\n", "not a port"),
+    ):
+        with pytest.raises(InventoryRefused, match=reason):
+            read_sheet(bad, where="n.csv")
+
+
+def test_a_list_changes_only_what_it_speaks_about() -> None:
+    known = NodeAddress(name="a", host="old", port=2222, user="plant", site="graz", node_id="n1", labels=(("x", "y"),))
+    (entry,) = read_sheet("name,host\na,new\n", where="n.csv")
+    (change,) = compare([entry], {"a": known})
+    assert (change.kind, change.differs) == ("changed", {"host": ("old", "new")})
+    assert merged(change, known) == NodeAddress(
+        name="a", host="new", port=2222, user="plant", site="graz", node_id="n1", labels=(("x", "y"),)
+    )
+    (entry,) = read_sheet("name,host,port\na,old,22\n", where="n.csv")
+    assert compare([entry], {"a": known})[0].differs == {"port": ("2222", "22")}
+
+
+def test_a_list_with_a_node_twice_is_refused() -> None:
+    with pytest.raises(InventoryRefused, match="twice"):
+        compare(read_sheet("name\na\na\n", where="n.csv"), {})
+
+
+def test_names_in_ssh_config_are_plain_ones_and_included_ones_and_ssh_says_what_they_mean(tmp_path: Path) -> None:
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "a.conf").write_text("Host press-02\n  HostName 10.0.0.2\n")
+    config = tmp_path / "config"
+    config.write_text(
+        f"Include {tmp_path}/more/*.conf\nHost press-01 !bad *.plant\n  HostName 10.0.0.1\n  Port 2200\n"
+        "  ProxyJump ops@gate\nHost *\n  User plant\n  StrictHostKeyChecking no\n"
+    )
+    assert names_in(config) == ["press-02", "press-01"]
+    entries = asyncio.run(read_ssh_config(config))
+    found = by_name(entries)
+    assert (found["press-01"].host, found["press-01"].port, found["press-01"].user) == ("10.0.0.1", 2200, "plant")
+    assert found["press-01"].jumps == ("ops@gate:22",)
+    assert any("StrictHostKeyChecking" in note for note in entries[0].notes)
+    with pytest.raises(InventoryRefused, match="no Host press-09"):
+        asyncio.run(read_ssh_config(config, ["press-09"]))
