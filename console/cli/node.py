@@ -30,7 +30,9 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     added.add_argument("name", help="what the node is called here")
     added.add_argument("where", metavar="[USER@]HOST[:PORT]", help="where it is, or its name in ssh_config")
     added.add_argument("-J", "--jump", action="append", default=[], help="a jump host, outermost first")
-    added.add_argument("-i", "--identity", action="append", default=[], metavar="FILE", help="a private key to offer")
+    added.add_argument(
+        "-i", "--identity", action="append", default=[], metavar="FILE", help="the key to offer, also to jump hosts"
+    )
     added.add_argument("--socket", default="", help="the agent's socket on the node")
     added.add_argument("--agent", default="outstation-agent", help="the agent's command on the node")
     for place in ("site", "line", "machine"):

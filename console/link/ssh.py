@@ -257,7 +257,10 @@ class Ssh:
     ) -> Connection:
         """A connection to `endpoint`, through `tunnel` if given. Asks a person at most what is needed. LinkError."""
         keys, locked = await asyncio.to_thread(self._load, identity_files or IDENTITIES_DEFAULT)
-        options = {"proxy_command": proxy_words(proxy_command, endpoint)} if proxy_command else {}
+        options: dict[str, Any] = {"proxy_command": proxy_words(proxy_command, endpoint)} if proxy_command else {}
+        if identity_files:
+            named = await asyncio.to_thread(_public_halves, identity_files, keys)
+            options |= {"agent_identities": named} if named else {"agent_path": None}
         for _ in range(ATTEMPTS_MAX):
             attempt = _Attempt(endpoint, self.hostkeys, self.secrets, node)
             try:
@@ -304,8 +307,7 @@ class Ssh:
             config=None,
             known_hosts=lambda host, addr, port: ((), authorities, revoked),
             client_factory=lambda: attempt,
-            client_keys=keys,
-            agent_path=self._agent_path or None,
+            client_keys=iter(keys),  # For an empty list asyncssh would offer the user's default files.
             server_host_key_algs=list(dict.fromkeys(algorithms)),
             encryption_algs=list(CIPHERS),
             kex_algs=list(KEX),
@@ -314,7 +316,7 @@ class Ssh:
             login_timeout=LOGIN_WITH_PERSON_S,
             keepalive_interval=KEEPALIVE_S,
             keepalive_count_max=KEEPALIVE_MISSED_MAX,
-            **options,
+            **{"agent_path": self._agent_path or None, **options},
         )
         task: asyncio.Future[asyncssh.SSHClientConnection] = asyncio.ensure_future(connecting)
         try:
@@ -351,7 +353,8 @@ class Ssh:
             except FileNotFoundError:
                 continue
             except (asyncssh.KeyImportError, OSError):
-                locked.append(path)
+                if path.suffix != ".pub":  # The public half alone names a key of the ssh-agent.
+                    locked.append(path)
                 continue
             keys.extend(self._loaded[stamp])
         return keys, locked
@@ -372,6 +375,16 @@ class Ssh:
         keys = asyncssh.load_keypairs(str(path), passphrase)
         self._loaded[str(path), path.stat().st_mtime] = keys
         return keys
+
+
+def _public_halves(files: Sequence[str], keys: Sequence[asyncssh.SSHKeyPair]) -> list[bytes]:
+    """The public keys of identity files: of the ssh-agent's keys only these are offered (ssh_config IdentitiesOnly)."""
+    found = [key.public_data for key in keys]
+    for path in (Path(name).expanduser() for name in files):
+        public = path if path.suffix == ".pub" else path.with_name(f"{path.name}.pub")
+        with contextlib.suppress(OSError, asyncssh.KeyImportError):
+            found.append(asyncssh.read_public_key(str(public)).public_data)
+    return found
 
 
 def _abort_late(task: asyncio.Future[asyncssh.SSHClientConnection]) -> None:

@@ -99,7 +99,7 @@ def ssh_with(folder: Path, person: Any, agent_path: str = "") -> Ssh:
 
 
 async def log_in(ssh: Ssh, endpoint: Endpoint, *files: str) -> None:
-    connection = await ssh.login("press-07", endpoint, identity_files=files or ("/nowhere",))
+    connection = await ssh.login("press-07", endpoint, identity_files=files)
     connection.abort()
     await connection.wait_closed()
 
@@ -193,6 +193,51 @@ def test_a_key_from_the_ssh_agent_logs_in(ssh_lab: Any) -> None:
             endpoint = Endpoint("127.0.0.1", server.port, server.user)
             await log_in(ssh_with(ssh_lab.folder, Person(), path), endpoint)
         assert "Accepted publickey" in server.log
+
+    asyncio.run(run())
+
+
+def test_of_the_agents_keys_only_a_named_one_is_offered_and_no_default_file(
+    ssh_lab: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run() -> None:
+        server, folder = ssh_lab.sshd(), Path(ssh_lab.folder)
+        other = folder / "other"
+        await asyncio.to_thread(ssh_keygen, other)
+        (folder / ".ssh").mkdir()
+        (folder / ".ssh" / "id_ed25519").write_bytes(ssh_lab.identity.read_bytes())
+        (folder / ".ssh" / "id_ed25519").chmod(0o600)
+        monkeypatch.setenv("HOME", str(folder))
+        endpoint = Endpoint("127.0.0.1", server.port, server.user)
+        with ssh_agent(folder, ssh_lab.identity) as path:
+            for files in ((str(other),), (f"{other}.pub",), ("/nowhere",)):
+                with pytest.raises(LinkError, match="permission denied"):
+                    await log_in(ssh_with(folder, Person(), path), endpoint, *files)
+            assert fingerprint_of(ssh_lab.identity) not in server.log
+            await log_in(ssh_with(folder, Person(), path), endpoint, f"{ssh_lab.identity}.pub")
+        assert server.log.count("Accepted publickey") == 1
+
+    asyncio.run(run())
+
+
+def ssh_keygen(path: Path) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True)
+
+
+def fingerprint_of(path: Path) -> str:
+    told = subprocess.run(["ssh-keygen", "-lf", str(path)], capture_output=True, text=True, check=True)
+    return told.stdout.split()[1]
+
+
+def test_a_locked_key_of_the_agent_needs_no_passphrase(ssh_lab: Any) -> None:
+    async def run() -> None:
+        server, person, folder = ssh_lab.sshd(), Person(), Path(ssh_lab.folder)
+        with ssh_agent(folder, ssh_lab.identity) as path:
+            command = ["ssh-keygen", "-q", "-p", "-P", "", "-N", "secret", "-f", str(ssh_lab.identity)]
+            await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True)
+            endpoint = Endpoint("127.0.0.1", server.port, server.user)
+            await log_in(ssh_with(folder, person, path), endpoint, str(ssh_lab.identity))
+        assert person.asked == []
 
     asyncio.run(run())
 
