@@ -90,17 +90,24 @@ def _act(now: Standing, target: TargetRow, room: Room, groups: set[str]) -> Act 
 
 def _finished(now: Standing) -> Rollout:
     """The end; nodes of which it is not known how they stand are named, and `resume` asks them again."""
-    open_ = [target for target in now.targets if not is_terminal(target)]
-    limit_s = 2 * now.plan.policy.failures.unreachable_s
-    waits = [target for target in open_ if target.state != "unknown" or now.contact(target.node).silent_s < limit_s]
-    if waits or now.in_flight():
+    if now.in_flight() or any(not _is_given_up(now, target) for target in now.targets if not is_terminal(target)):
         return ()
+    open_ = [target.node for target in now.targets if not is_terminal(target)]
     ok = [target for target in now.targets if target.state == "ok"]
     new, old = (sum(target.goal == goal for target in ok) for goal in ("new", "old"))
     why = f"{new} nodes keep the new bundle, {old} run the one before again"
     if open_:
-        why += f"; not known: {', '.join(target.node for target in open_[:5])}"
-    failed = sum(target.goal == "old" and target.state not in ("ok", "unknown") for target in now.targets)
+        why += f"; not known, or not yet back: {', '.join(open_[:5])}"
+    failed = sum(target.goal == "old" and is_terminal(target) and target.state != "ok" for target in now.targets)
     if failed:
         why += f"; {failed} could not be reverted"
     return (("state", "aborted"), ("want", "" if not open_ else now.rollout.want), ("why", why))
+
+
+def _is_given_up(now: Standing, target: TargetRow) -> bool:
+    """A node that does not answer for long, and one that must not move while such a one stands in for it."""
+    limit_s = 2 * now.plan.policy.failures.unreachable_s
+    lost = {other.node for other in now.targets if other.state == "unknown"}
+    lost = {node for node in lost if now.contact(node).silent_s >= limit_s}
+    groups = {now.group(node) for node in lost} - {""}
+    return target.node in lost or (target.state == "waiting" and now.group(target.node) in groups)

@@ -75,7 +75,7 @@ def after(target: TargetRow, op: Op, answer: Answer, *, digest: str, retries: in
         return _after_sample(target, op, answer, digest)
     settled = replace(target, asked="")
     if answer is None:
-        if target.flips:
+        if target.flips and target.goal == "new":  # It was staged there before. A revert begins with its request.
             text = "the node does not know the deployment that it was asked to switch to"
             return replace(settled, state="failed", cause="DEPLOYMENT.UNKNOWN", detail=text)
         return replace(settled, state="waiting")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import signal
@@ -19,11 +20,17 @@ import pytest
 from console.demo.aside import aside
 from console.demo.plan import UNPLUGGED_NODE
 from console.demo.running import running_demo
+from console.fleet import LiveFleet
+from console.home import Home, address_of
+from console.link.ready import make_pool
+from console.live import LiveOperations
+from console.prompts import Nobody
+from console.rollout.report import Report
 from store.rollouts import Rollouts
 
 ROOT = Path(__file__).parents[2]
-WAIT_S = 60.0
-pytestmark = pytest.mark.timeout(180)
+WAIT_S = 120.0
+pytestmark = pytest.mark.timeout(300)
 POLICY = f"""
 name = "pumps"
 [select]
@@ -96,9 +103,47 @@ def until_in_trial(home: Path, id_: str, wave: int) -> str:
     raise AssertionError(f"no node of wave {wave} came into its trial")
 
 
-def deployments(state: str) -> list[tuple[str, str, str]]:
+def deployments(state: str, version: str = "2.0") -> list[tuple[str, str, str]]:
     with closing(sqlite3.connect(f"file:{state}/node.db?mode=ro", uri=True)) as connection:
-        return connection.execute("SELECT id, version, state FROM deployments WHERE version = '2.0'").fetchall()
+        query = "SELECT id, version, state FROM deployments WHERE version = ?"
+        return connection.execute(query, (version,)).fetchall()
+
+
+async def carried_out_by_the_app(home: Home, id_: str) -> Report:
+    """As the Rollouts screen does it: over the live operations, in OPERATE."""
+    with home.open_catalog() as catalog:
+        addresses = [address_of(row) for row in catalog.nodes()]
+    fleet = LiveFleet(addresses, make_pool(home, Nobody()), operator="ada")
+    operations = LiveOperations(fleet, home.catalog, operator="ada")
+    try:
+        await operations.enter_operate()
+        found = await operations.order_rollout(id_, "go", on_step=lambda _: None)
+        assert found is not None
+        assert next(report.id for report in await operations.rollouts()) == id_
+        return found
+    finally:
+        await fleet.aclose()
+        operations.close()
+
+
+def test_a_canary_that_the_node_refuses_stops_the_rollout_of_the_app_and_no_other_node_is_switched(
+    demo: Any, tmp_path: Path
+) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text(POLICY)
+    code, made, told = outstation(demo.home.path, "rollout", "plan", str(policy), "pump-2.2")
+    assert code == 0, told
+    found = asyncio.run(carried_out_by_the_app(demo.home, made["id"]))
+    assert (found.state, found.success, found.counts) == ("paused", False, {"failed": 1, "staged": 2})
+    assert "wave 1 stopped at its gate: pump-01" in found.why
+    assert [cause.nodes for cause in found.causes] == [("pump-01",)]
+    nodes = {line["name"]: line["state"] for line in demo.plant.nodes}
+    states = {name: [state for _, _, state in deployments(nodes[name], "2.2")] for name in ("pump-01", "pump-02")}
+    assert states == {"pump-01": ["REFUSED"], "pump-02": ["STAGED"]}
+    code, ended, told = outstation(demo.home.path, "rollout", "abort", made["id"], "--keep", "--yes")
+    assert code == 0, told
+    assert (ended["state"], ended["counts"]) == ("aborted", {"failed": 1, "skipped": 2})
+    assert [state for _, _, state in deployments(nodes["pump-02"], "2.2")] == ["REFUSED"]
 
 
 def test_a_rollout_whose_console_is_killed_in_its_second_wave_is_finished_by_the_next(

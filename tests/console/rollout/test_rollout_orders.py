@@ -203,6 +203,24 @@ def test_a_revert_goes_from_the_last_wave_to_the_first_and_each_node_once(lab: A
     assert [wave[node] for node in asked] == [3, 3, 3, 2, 2, 1]
 
 
+def test_a_revert_ends_with_a_node_that_does_not_answer_named_and_its_stand_in_untouched(
+    lab: Any, rows: Rollouts
+) -> None:
+    stage = Stage(lab, rows, count=3, policy=POLICY + '[redundancy]\ngroups = [["n1", "n2"]]\n')
+    stage.start()
+    assert stage.run().state == "done"
+    stage.nodes["n2"].cuts_s = [(0.0, 1e6)]
+    orders.abort(rows, stage.id, "revert", wall_s=3.0)
+    ended = stage.run()
+    assert (ended.state, ended.want) == ("aborted", "revert")
+    assert stage.report().counts["unknown"] == 1
+    assert "n2" in ended.why
+    stage.nodes["n2"].cuts_s = []
+    stage.resume()
+    assert stage.run().state == "aborted"
+    assert stage.active == {lab.old: 3}
+
+
 def test_an_unreachable_node_is_owed_and_gets_it_when_it_answers_again(lab: Any, rows: Rollouts) -> None:
     stage = Stage(lab, rows)
     stage.nodes["n5"].cuts_s = [(0.0, 1e6)]

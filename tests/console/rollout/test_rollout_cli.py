@@ -1,0 +1,110 @@
+"""`outstation rollout` as a person runs it, as far as no node is needed: exit codes, lines, what is shown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from console.__main__ import main
+from console.cli.rollout_text import plan_lines, report_lines
+from console.home import Home
+from console.rollout import orders
+from console.rollout.planner import plan
+from console.rollout.policy import parse_policy
+from console.rollout.report import report
+from console.rollout.running import CarriedOut, carrying_out, is_carried_out
+from store.rollouts import Rollouts
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    found = Home(tmp_path / "home")
+    found.make()
+    return found
+
+
+@pytest.fixture
+def cli(home: Home, capsys: pytest.CaptureFixture[str]) -> Run:
+    def run(*words: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = main(["--home", str(home.path), "--operator", "ada", "rollout", *words])
+        told = capsys.readouterr()
+        return code, told.out, told.err
+
+    return run
+
+
+@pytest.fixture
+def kept(home: Home, lab: Any) -> str:
+    """A stored plan of three nodes."""
+    made = plan(parse_policy('[select]\nexclude = ["n2"]'), [lab.fact(f"n{n}") for n in range(3)], lab.bundle)
+    with Rollouts(home.catalog) as rows:
+        return orders.keep_plan(rows, made, archive="pump.ostn", operator="ada", wall_s=1.0)
+
+
+def test_a_wrong_policy_is_a_wrong_call_and_told_with_its_line(cli: Run, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text("[waves]\ncanari = 1\n")
+    code, out, err = cli("plan", str(policy), "pump")
+    assert (code, out) == (2, "")
+    assert "line 2: waves.canari: unknown key" in err
+
+
+def test_a_rollout_that_is_not_there_is_told(cli: Run) -> None:
+    for verb in ("show", "start", "resume", "retry", "pause"):
+        code, _, err = cli(verb, "nothing")
+        assert code == 1
+        assert "no rollout is called nothing" in err
+
+
+def test_a_plan_is_read_before_it_is_started_by_the_end_of_its_id(cli: Run, kept: str) -> None:
+    code, out, _ = cli("show", kept[-6:])
+    assert code == 0
+    assert f"{kept}: pump 2 to 2 nodes in 2 waves" in out
+    assert "n2        the policy excludes it" in out
+    assert f"carry it out: outstation rollout start {kept}" in out
+
+
+def test_without_a_person_nothing_is_started(cli: Run, kept: str) -> None:
+    code, _, err = cli("start", kept)
+    assert code == 1
+    assert "nothing was done" in err
+    assert json.loads(cli("list", "--json")[1])[0]["state"] == "planned"
+
+
+def test_a_planned_rollout_is_aborted_without_asking_a_node(cli: Run, kept: str) -> None:
+    assert cli("abort", kept, "--keep", "--yes")[0] == 0
+    code, out, _ = cli("list")
+    assert code == 0
+    assert "ABORTED" in out
+    assert cli("resume", kept, "--yes")[0] == 1
+
+
+def test_only_one_process_carries_a_rollout_out(home: Home) -> None:
+    with carrying_out(home, "r"):
+        assert is_carried_out(home, "r")
+        with pytest.raises(CarriedOut), carrying_out(home, "r"):
+            raise AssertionError("two have it")
+    assert not is_carried_out(home, "r")
+
+
+def test_partial_is_never_written_as_success(home: Home, kept: str) -> None:
+    with Rollouts(home.catalog) as rows:
+        rows.set_rollout(kept, wall_s=2.0, state="partial", why="1 of 2 nodes run it, 1 owed")
+        row = orders.find(rows, kept)
+        found = report(row, rows.waves(kept), rows.targets(kept))
+    text = "\n".join(report_lines(found))
+    assert "PARTIAL: 1 of 2 nodes run it, 1 owed" in text
+    assert not found.success
+    assert "done" not in text
+
+
+def test_a_long_wave_is_told_by_its_first_names(lab: Any) -> None:
+    made = plan(parse_policy("[waves]\ncanary = 0"), [lab.fact(f"n{n:02}") for n in range(20)], lab.bundle)
+    assert any("n07 and 12 more" in line for line in plan_lines("r", made))
