@@ -1,0 +1,52 @@
+"""`export`: records of nodes as a data set for training."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from console import figures
+from console.cli.arguments import add_verb, duration_s
+from console.cli.session import Session
+from console.export import Query, export, facts_path, form_of
+from console.failure import OK, Failure
+from store.errors import StoreError
+
+
+def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declares the verb."""
+    exported = add_verb(verbs, "export", run, summary="records of one or more nodes as a data set, with its lineage")
+    exported.add_argument("nodes", nargs="+", metavar="NODE")
+    exported.add_argument("--bundle", required=True)
+    exported.add_argument("--since", type=duration_s, metavar="24h", help="not older than this; left out: all")
+    exported.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help=".csv or .jsonl")
+
+
+async def run(session: Session, args: argparse.Namespace) -> int:
+    """Writes the file and dataset.json beside it."""
+    try:
+        form_of(args.output)
+    except ValueError as error:
+        raise Failure(str(error), code=2) from error
+    nodes = list(dict.fromkeys(args.nodes))
+    since_us = None if args.since is None else time.time_ns() // 1000 - round(args.since * 1e6)
+    query = Query(bundle=args.bundle, nodes=nodes, since_us=since_us)
+    async with session.fleet(nodes) as fleet:
+        readers = {node: fleet.client(node) for node in nodes}
+        try:
+            facts = await export(
+                readers, query, args.output, by=session.operator, clock_us=lambda: time.time_ns() // 1000
+            )
+        except (StoreError, OSError) as error:
+            raise Failure(f"{args.output}: {error}", "nothing was written") from error
+    if session.as_json:
+        session.json(facts)
+        return OK
+    for node in nodes:
+        lost = facts["lost"][node]
+        session.line(f"{node}: {facts['rows'][node]} records" + (f", {lost} were lost on the node" if lost else ""))
+    (file,) = facts["files"]
+    session.line(f"{args.output}: {figures.size(file['bytes'])}, sha256 {file['sha256']}")
+    session.line(f"{facts_path(args.output)}: where it comes from")
+    return OK
