@@ -16,11 +16,12 @@ from typing import BinaryIO, Protocol
 import msgspec
 
 from console.client import AgentClient
+from console.gate import GateOrder, in_full, verdict_of
 from console.lease import HeldLease, held_lease
 from console.link.errors import LinkError
 from console.upload import Meter, upload
 from console.wire import AgentError
-from nodeagent.protocol import Deployment, DeploymentState, Passport
+from nodeagent.protocol import Deployment, DeploymentState, GateVerdict, Passport
 from store import bundle
 from store.archive import Archive
 from store.bundle import blobs_named
@@ -96,10 +97,12 @@ async def deploy(
     deployment: str = "",
     allow_gap: bool = False,
     break_lease: bool = False,
+    gate: GateOrder | None = None,
 ) -> Deployment:
     """Brings a bundle up to its trial and returns the deployment, in TRIAL. The same `deployment` id goes on with it.
 
-    `break_lease` takes the node's lease from whoever holds it; the node's ledger names both.
+    `break_lease` takes the node's lease from whoever holds it; the node's ledger names both. `gate`: what the candidate
+    has to show on the node's records before the switch; where it fails, DeployFailed.
     Raises DeployFailed, AgentError, LinkError; what the node holds by then stays, and the next try goes on there.
     """
     id_ = deployment or uuid.uuid4().hex
@@ -107,7 +110,7 @@ async def deploy(
     on_progress(Progress("lease", node))
     async with held_lease(fleet.client(node), operator, break_held=break_lease) as lease:
         await _bring(fleet, node, archive, id_, window_s, lease, on_progress)
-        return await _try(fleet, node, id_, lease, on_progress, allow_gap=allow_gap)
+        return await _try(fleet, node, id_, lease, on_progress, allow_gap=allow_gap, gate=gate)
 
 
 async def stage(
@@ -147,15 +150,48 @@ async def _check_fit(client: AgentClient, archive: Archive, on_progress: OnProgr
 
 
 async def _try(
-    fleet: Reach, node: str, id_: str, lease: HeldLease, on_progress: OnProgress, *, allow_gap: bool
+    fleet: Reach,
+    node: str,
+    id_: str,
+    lease: HeldLease,
+    on_progress: OnProgress,
+    *,
+    allow_gap: bool,
+    gate: GateOrder | None = None,
 ) -> Deployment:
     client = fleet.client(node)
     for verb, goal in (("preflight", DeploymentState.PREFLIGHT_OK), ("activate", DeploymentState.TRIAL)):
         on_progress(Progress(verb, node))
         found = await _advance(client, id_, verb, goal, lease, allow_gap=allow_gap)
         _raise_if_ended(node, verb, found)
+        if gate is not None and goal is DeploymentState.PREFLIGHT_OK:
+            await _pass_gate(client, id_, gate, lease, on_progress)
     on_progress(Progress("trial", node, text=f"trial of {found.window_s:g} s"))
     return found
+
+
+async def _pass_gate(client: AgentClient, id_: str, gate: GateOrder, lease: HeldLease, on_progress: OnProgress) -> None:
+    """Raises DeployFailed where the gate failed; what it cannot judge is said and stops nothing."""
+    on_progress(Progress("gate", client.node))
+    try:
+        found = await client.gate(
+            id_,
+            lease=await lease.keep(),
+            rows=gate.rows,
+            agreement_min=gate.agreement_min,
+            score_shift_max=gate.score_shift_max,
+            latency_ratio_max=gate.latency_ratio_max,
+        )
+    except AgentError as error:
+        if error.error.code != "REQUEST.UNKNOWN_PATH":
+            raise
+        on_progress(Progress("gate verdict", client.node, text="gate unknown: this agent is older than the gate"))
+        return
+    verdict = verdict_of(found.preflight) or GateVerdict(verdict="unknown", reasons=["the node kept no verdict"])
+    on_progress(Progress("gate verdict", client.node, text="\n".join(in_full(verdict))))
+    if verdict.verdict == "failed" and not gate.past:
+        hint = "look at the rows above; --past-gate switches all the same, under your name"
+        raise DeployFailed(client.node, "gate", "; ".join(verdict.reasons), hint, deployment=found)
 
 
 async def _bring(

@@ -8,17 +8,20 @@ import time
 import uuid
 
 from console import figures
+from console.clean import clean
 from console.cli.arguments import add_break_lease, add_verb, add_yes, duration_s
 from console.cli.bundle import find_bundle
 from console.cli.session import Session
 from console.deploy import DeployFailed, Progress, check_passport, confirm, deploy, revert, rollback, running_trial
 from console.failure import EXPECTED, FAILED, OK, Failure, account
+from console.gate import ROWS, GateOrder, in_short, verdict_of
 from console.lane import OperateLane
 from nodeagent.protocol import Deployment, DeploymentState, Passport, Revision
 from store.archive import Archive, read_archive
 from store.catalog import DeploymentRow
 
 WINDOW_S = 600.0
+LINE_CHARS_MAX = 500
 MARKS = {"yes": " ", "no": "X", "unknown": "?", "warn": "!"}
 
 
@@ -36,6 +39,7 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     deployed.add_argument("--allow-gap", action="store_true", help="accept a gap where two workers do not fit")
     add_break_lease(deployed)
+    add_gate(deployed)
     deployed.add_argument("--dry-run", action="store_true", help="only the passport")
     add_yes(deployed)
     kept = add_verb(verbs, "confirm", confirm_trial, summary="make a node's trial permanent, by a new login")
@@ -50,6 +54,23 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add_break_lease(back)
     add_yes(back)
     add_verb(verbs, "history", history, summary="deployments and revisions of a node").add_argument("node")
+
+
+def add_gate(parser: argparse.ArgumentParser) -> None:
+    """What the candidate has to show on the node's own records before the switch."""
+    parser.add_argument(
+        "--gate-rows", type=int, default=ROWS, metavar="N", help="recorded inputs to try it on; 0: none"
+    )
+    parser.add_argument("--gate-agreement", type=float, default=0.9, metavar="SHARE", help="of equal decisions (0.9)")
+    parser.add_argument("--gate-shift", type=float, metavar="X", help="the mean score moves by at most X")
+    parser.add_argument("--gate-slower", type=float, metavar="X", help="p95 at most X times that of the active one")
+    parser.add_argument("--past-gate", action="store_true", help="switch whatever the gate says")
+
+
+def gate_of(args: argparse.Namespace) -> GateOrder | None:
+    if args.gate_rows == 0:
+        return None
+    return GateOrder(args.gate_rows, args.gate_agreement, args.gate_shift, args.gate_slower, args.past_gate)
 
 
 async def deploy_bundle(session: Session, args: argparse.Namespace) -> int:
@@ -100,6 +121,7 @@ async def _deploy(
             deployment=id_,
             allow_gap=args.allow_gap,
             break_lease=args.break_lease,
+            gate=gate_of(args),
         )
     except EXPECTED as error:
         ended = time.time() if isinstance(error, DeployFailed) else None
@@ -119,6 +141,9 @@ class _Printer:
         if self._quiet or (progress.step == self._step and not self._live):
             return
         text = f"{progress.node}: {progress.step}"
+        if progress.step == "gate verdict":
+            self._say(progress.text)
+            return
         if progress.total_bytes:
             text += f" {figures.size(progress.done_bytes)} of {figures.size(progress.total_bytes)}"
         if progress.rate is not None and progress.eta_s is not None:
@@ -129,6 +154,13 @@ class _Printer:
             sys.stderr.write("\n")
         sys.stderr.flush()
         self._step = progress.step
+
+    def _say(self, text: str) -> None:
+        """Lines that stay."""
+        lines = "\n".join(clean(line, LINE_CHARS_MAX) for line in text.splitlines())
+        sys.stderr.write(f"{self._break()}{lines}\n")
+        sys.stderr.flush()
+        self._step = ""
 
     def _break(self) -> str:
         return "\n" if self._live and self._step else ""
@@ -257,12 +289,17 @@ async def history(session: Session, args: argparse.Namespace) -> int:
             f"r{found.revision}" if found.revision is not None else figures.NONE,
             _state(found),
             found.actor,
-            found.error.message if found.error else "",
+            _why(found),
         )
         for found in page.deployments
     ]
     session.table(("CHANGED", "BUNDLE", "VERSION", "REV", "STATE", "BY", "WHY"), rows)
     return OK
+
+
+def _why(found: Deployment) -> str:
+    verdict = verdict_of(found.preflight)
+    return "; ".join(filter(None, [found.error.message if found.error else "", in_short(verdict) if verdict else ""]))
 
 
 def _state(found: Deployment) -> str:

@@ -4,9 +4,39 @@ from __future__ import annotations
 
 import argparse
 
-from console.cli import bootstrap, bundle, data, deploy, fleet, inventory, kit, ledger, node, outside, rollout, source
+from console.cli import (
+    backtest,
+    bootstrap,
+    bundle,
+    data,
+    deploy,
+    fleet,
+    inventory,
+    kit,
+    ledger,
+    node,
+    outside,
+    passport,
+    rollout,
+    source,
+)
 
-GROUPS = (node, bootstrap, inventory, fleet, data, ledger, deploy, rollout, source, bundle, kit, outside)
+GROUPS = (
+    node,
+    bootstrap,
+    inventory,
+    fleet,
+    data,
+    ledger,
+    passport,
+    deploy,
+    backtest,
+    rollout,
+    source,
+    bundle,
+    kit,
+    outside,
+)
 
 
 def add_verbs(parser: argparse.ArgumentParser) -> None:

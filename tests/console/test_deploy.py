@@ -15,6 +15,7 @@ import pytest
 from console import upload as uploading
 from console.client import AgentClient
 from console.deploy import DeployFailed, Progress, confirm, deploy, rollback, surely
+from console.gate import GateOrder
 from console.lease import RENEW_AFTER_S, held_lease
 from console.link.errors import LinkError
 from console.link.transport import Answer
@@ -59,6 +60,7 @@ class Node:
         self.deployments: dict[str, Deployment] = {}
         self.lease = 0
         self.holder = ""
+        self.gate: dict[str, Any] | None = None
         self.fits = True
         self.logins = 0
         self.lose_before: list[str] = []
@@ -101,6 +103,10 @@ class Node:
             return self._stage(msgspec.json.decode(body, type=StageRequest))
         if method == "GET":
             return self.deployments[parts[1]]
+        if parts[2] == "gate":
+            if self.gate is None:
+                raise Refuse("REQUEST.UNKNOWN_PATH")
+            return msgspec.structs.replace(self.deployments[parts[1]], preflight={"gate": self.gate})
         return self._advance(parts[1], parts[2], msgspec.json.decode(body, type=DeploymentRequest))
 
     def _lease(self, request: LeaseRequest) -> Lease:
@@ -305,6 +311,30 @@ def test_i11_a_lease_is_broken_only_where_that_was_asked_for(node: Node, open_ar
         )
         assert asyncio.run(done).state is DeploymentState.TRIAL
     assert node.holder == ""
+
+
+FAILED = {"verdict": "failed", "reasons": ["agrees on 40.0% of the decisions"], "rows": 100, "agreement": 0.4}
+
+
+def test_a_candidate_that_fails_its_gate_is_not_switched_to(node: Node, open_archive: Any) -> None:
+    node.gate, seen = FAILED, []
+    with pytest.raises(DeployFailed, match=r"gate: agrees on 40\.0%") as caught:
+        run_deploy(node, open_archive(), seen, gate=GateOrder())
+    assert "--past-gate" in caught.value.hint
+    assert "POST deployments activate" not in node.log
+    assert "gate failed: agrees on 40.0% of the decisions: 100 rows, agreement 40 %" in seen[-1].text
+
+
+@pytest.mark.parametrize(
+    ("kept", "past"),
+    [(FAILED, True), ({"verdict": "unknown", "reasons": ["no records"]}, False), (None, False)],
+    ids=["past the gate by a person's word", "unknown is said", "an agent without a gate"],
+)
+def test_a_gate_that_does_not_stop_it_is_still_said(node: Node, open_archive: Any, kept: Any, past: bool) -> None:
+    node.gate, seen = kept, []
+    assert run_deploy(node, open_archive(), seen, gate=GateOrder(past=past)).state is DeploymentState.TRIAL
+    (said,) = [progress.text for progress in seen if progress.step == "gate verdict"]
+    assert said.startswith("gate failed" if kept is FAILED else "gate unknown")
 
 
 def test_a_confirm_is_made_over_a_login_of_its_own(node: Node, open_archive: Any) -> None:

@@ -1,0 +1,95 @@
+"""The recorder gate from the console: what is asked of a candidate, and its verdict as text. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from console import figures
+from nodeagent.protocol import GateRow, GateVerdict
+
+ROWS = 1_000
+WORST_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class GateOrder:
+    """What a candidate has to show on recorded inputs. `past`: go on whatever the verdict is. None: not judged."""
+
+    rows: int = ROWS
+    agreement_min: float = 0.9
+    score_shift_max: float | None = None
+    latency_ratio_max: float | None = None
+    past: bool = False
+
+
+def verdict_of(preflight: Mapping[str, Any]) -> GateVerdict | None:
+    """The verdict that is kept with a deployment; None where its gate was never asked."""
+    kept = preflight.get("gate")
+    try:
+        return None if kept is None else msgspec.convert(kept, GateVerdict)
+    except msgspec.ValidationError:
+        return GateVerdict(verdict="unknown", reasons=["the verdict is of another version of the agent"])
+
+
+def in_short(verdict: GateVerdict) -> str:
+    """One line: `gate passed: 1,000 rows, agreement 99.8 %, p95 1.2 ms (1.1 before)`."""
+    parts = [f"{verdict.rows:,} rows"]
+    if verdict.agreement is not None:
+        parts.append(f"agreement {percent(verdict.agreement)}")
+    if verdict.latency_ms_p95 is not None:
+        before = verdict.active_latency_ms_p95
+        was = "" if before is None else f" ({_ms(before)} before)"
+        parts.append(f"p95 {_ms(verdict.latency_ms_p95)} ms{was}")
+    why = f": {'; '.join(verdict.reasons)}" if verdict.reasons else ""
+    return f"gate {verdict.verdict}{why}: {', '.join(parts)}" if verdict.rows else f"gate {verdict.verdict}{why}"
+
+
+def in_full(verdict: GateVerdict, *, machine: str = "the node") -> list[str]:
+    """The verdict with every figure and the worst rows; latencies are those of `machine`."""
+    lines = [in_short(verdict)]
+    if not verdict.rows:
+        return lines
+    if verdict.first_wall_us is not None and verdict.last_wall_us is not None:
+        first, last = figures.day_and_time(verdict.first_wall_us), figures.day_and_time(verdict.last_wall_us)
+        lines.append(f"  recorded {first} to {last}")
+    if verdict.active_agreement is not None:
+        lines.append(f"  the active revision agrees with its own records on {percent(verdict.active_agreement)}")
+    flips = [f"{count:,} x {what}" for what, count in verdict.flips.items()]
+    lines.append(f"  flips: {', '.join(flips) or 'none'}")
+    if verdict.score_shift_mean is not None:
+        lines.append(
+            f"  score: mean {verdict.score_shift_mean:+.4g}, p95 {_number(verdict.score_shift_p95)}, "
+            f"at most {_number(verdict.score_shift_max)}"
+        )
+    before = (
+        ""
+        if verdict.active_latency_ms_p50 is None
+        else (f"; active revision {_ms(verdict.active_latency_ms_p50)} and {_ms(verdict.active_latency_ms_p95)}")
+    )
+    lines.append(
+        f"  latency on {machine}: p50 {_ms(verdict.latency_ms_p50)}, p95 {_ms(verdict.latency_ms_p95)} ms{before}"
+    )
+    lines += [f"  worst: {_row(row)}" for row in verdict.worst[:WORST_SHOWN]]
+    return lines + [f"  ! {note}" for note in verdict.notes]
+
+
+def percent(share: float) -> str:
+    """A share that is not whole never reads as 100 %."""
+    return f"{min(share * 100, 99.99) if share < 1 else 100:.4g} %"
+
+
+def _row(row: GateRow) -> str:
+    scores = f"{_number(row.score_before)} -> {_number(row.score_after)}"
+    return f"{figures.day_and_time(row.wall_us)} key {row.key}: {row.decision_before} -> {row.decision_after}, {scores}"
+
+
+def _ms(value: float | None) -> str:
+    return figures.UNKNOWN if value is None else f"{value:.3g}"
+
+
+def _number(value: float | None) -> str:
+    return figures.UNKNOWN if value is None else f"{value:.4g}"
