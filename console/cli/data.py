@@ -1,4 +1,4 @@
-"""`logs`, `records`, `trend`: what a node wrote down."""
+"""`logs`, `records`, `label`, `trend`: what a node wrote down, and what a person says of it."""
 
 from __future__ import annotations
 
@@ -31,6 +31,12 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     records.add_argument("--label")
     records.add_argument("--quality", choices=QUALITY)
     records.add_argument("-n", "--limit", type=int, default=LIMIT)
+    named = add_verb(verbs, "label", label_record, summary="say what a record really was; appended, never edited")
+    named.add_argument("node")
+    named.add_argument("bundle")
+    named.add_argument("key", type=int, help="its key in `outstation records`")
+    named.add_argument("label", help="such as wear, or false-alarm")
+    named.add_argument("--note", default="")
     trend = add_verb(verbs, "trend", show_trend, summary="rollups of a bundle, or of the host")
     trend.add_argument("node")
     trend.add_argument("bundle", nargs="?", default="")
@@ -93,6 +99,17 @@ async def show_records(session: Session, args: argparse.Namespace) -> int:
         session.line(
             f"gap: {gap.count} predictions were not recorded between {gap.key_from} and {gap.key_to}: {gap.reason}"
         )
+    return OK
+
+
+async def label_record(session: Session, args: argparse.Namespace) -> int:
+    """Needs no second step: nothing on the line changes, and another label may follow."""
+    async with session.client(args.node) as client:
+        record = await client.label(args.key, args.bundle, args.label, args.note)
+    if session.as_json:
+        session.json(record)
+    else:
+        session.line(f"{args.node}: record {record.key} of {record.bundle} is labelled {record.label}")
     return OK
 
 

@@ -1,4 +1,4 @@
-"""`status`, `checks`, `alerts`, `ack`, `hold`, `release`: the fleet as it is now, and what a person does about it."""
+"""The fleet as it is now, and what a person does about it: status, checks, alerts, ack, hold, release, service."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from console import figures
-from console.cli.arguments import add_verb, add_yes
+from console.cli.arguments import add_verb, add_yes, duration_s
 from console.cli.session import Session
 from console.client import AgentClient
-from console.failure import FAILED, NOT_REACHED, OK, Account, account
+from console.failure import FAILED, NOT_REACHED, OK, USAGE, Account, Failure, account
 from console.link.errors import LinkError
 from console.wire import AgentError
 from nodeagent.protocol import Alert, BundleTelemetry, Status
@@ -37,6 +37,12 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     released.add_argument("node")
     released.add_argument("--reason", default="")
     add_yes(released)
+    served = add_verb(verbs, "service", service, summary="take a node out of service, or lift that")
+    served.add_argument("node")
+    served.add_argument("--reason", default="", help="why; needed to set it, and to lift another's")
+    served.add_argument("--for", dest="for_s", type=duration_s, metavar="TIME", help="expected length, such as 4h")
+    served.add_argument("--lift", action="store_true", help="the node is in service again")
+    add_yes(served)
 
 
 async def _from_each(
@@ -201,3 +207,28 @@ async def release(session: Session, args: argparse.Namespace) -> int:
     else:
         session.line(f"{args.node}: released" if after.telemetry.hold is None else f"{args.node}: still held")
     return OK if after.telemetry.hold is None else FAILED
+
+
+async def service(session: Session, args: argparse.Namespace) -> int:
+    """Alerts are recorded and not announced, deployments refused, until a person lifts it; it never ends by itself."""
+    if args.lift and args.for_s is not None:
+        raise Failure("--lift ends it now: leave --for out", code=USAGE)
+    what = (
+        "it is in service again: alerts are announced, deployments taken"
+        if args.lift
+        else "out of service: alerts are recorded and not announced, deployments refused, until it is lifted"
+    )
+    await session.agreed(f"{args.node}: {what}.", args.node)
+    hours = None if args.for_s is None else args.for_s / 3_600
+    async with session.operate([args.node]) as lane:
+        after = await lane.client(args.node).out_of_service(args.reason, hours=hours, lift=args.lift)
+    out = after.telemetry.out_of_service
+    if session.as_json:
+        session.json(after)
+    elif out is None:
+        session.line(f"{args.node}: in service")
+    else:
+        until = f", expected back {figures.day_and_time(out.until_us)}" if out.until_us else ""
+        session.line(f"{args.node}: out of service by {out.by}: {out.reason}{until}")
+        session.line(f"  it stays so until `outstation service {args.node} --lift`")
+    return OK if (out is None) == args.lift else FAILED

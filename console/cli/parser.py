@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 
 from console.cli import (
-    backtest,
     bootstrap,
     bundle,
     data,
@@ -16,27 +15,12 @@ from console.cli import (
     ledger,
     node,
     outside,
-    passport,
     rollout,
     source,
+    trial,
 )
 
-GROUPS = (
-    node,
-    bootstrap,
-    inventory,
-    fleet,
-    data,
-    ledger,
-    passport,
-    deploy,
-    backtest,
-    rollout,
-    source,
-    bundle,
-    kit,
-    outside,
-)
+GROUPS = (node, bootstrap, inventory, fleet, data, ledger, deploy, trial, rollout, source, bundle, kit, outside)
 
 
 def add_verbs(parser: argparse.ArgumentParser) -> None:
