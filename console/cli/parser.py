@@ -5,22 +5,42 @@ from __future__ import annotations
 import argparse
 
 from console.cli import (
+    backtest,
     bootstrap,
     bundle,
     data,
     deploy,
+    export,
     fleet,
     inventory,
     kit,
     ledger,
     node,
     outside,
+    passport,
     rollout,
     source,
     trial,
 )
 
-GROUPS = (node, bootstrap, inventory, fleet, data, ledger, deploy, trial, rollout, source, bundle, kit, outside)
+GROUPS = (
+    node,
+    bootstrap,
+    inventory,
+    fleet,
+    data,
+    export,
+    ledger,
+    passport,
+    deploy,
+    trial,
+    backtest,
+    rollout,
+    source,
+    bundle,
+    kit,
+    outside,
+)
 
 
 def add_verbs(parser: argparse.ArgumentParser) -> None:
