@@ -2,7 +2,7 @@
 # $1: where the programs would go, $2: where the state would go; a leading ~ is the account's home.
 LC_ALL=C
 export LC_ALL
-PATH=$PATH:/usr/sbin:/sbin:/usr/local/bin
+PATH=$PATH:/usr/sbin:/sbin
 say() { printf '%s\t%s\n' "$1" "$2"; }
 full() {
     case $1 in

@@ -56,10 +56,11 @@ class Sshd:
                     "KbdInteractiveAuthentication no",
                     "PermitRootLogin yes",
                     "LogLevel VERBOSE",
+                    *lines,
                     # bash reads the user's .bashrc for a command over SSH unless it is a shell below another one;
                     # what stands there may be slow, and may leave a lock behind when a test kills it.
+                    # sshd takes the first SetEnv that stands here, and no other.
                     "SetEnv SHLVL=1",
-                    *lines,
                     "",
                 )
             )

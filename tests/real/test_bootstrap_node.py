@@ -36,7 +36,7 @@ class Box:
             folder.mkdir(exist_ok=True)
         (self.bin / "crontab").write_text(CRONTAB)
         (self.bin / "crontab").chmod(0o755)
-        self.server = lab.sshd(f"SetEnv HOME={self.home} PATH={self.bin}:/usr/bin:/bin", *lines)
+        self.server = lab.sshd(f"SetEnv SHLVL=1 HOME={self.home} PATH={self.bin}:/usr/bin:/bin", *lines)
         told = ["ssh-keygen", "-lf", str(self.server.folder / "host_key.pub")]
         self._fingerprint = subprocess.run(told, capture_output=True, text=True, check=True).stdout.split()[1]
         self._kit, self._capsys = kit, capsys
@@ -51,8 +51,15 @@ class Box:
         told = self._capsys.readouterr()
         return code, told.out, told.err
 
-    def bootstrap(self, *words: str, kit: Path | None = None, prefix: str = "~/.outstation") -> tuple[int, str, str]:
-        base = ["--kit", str(kit or self._kit.path), "--signers", str(self._kit.signers_file), "--prefix", prefix]
+    def bootstrap(self, *words: str, kit: Path | None = None) -> tuple[int, str, str]:
+        base = [
+            "--kit",
+            str(kit or self._kit.path),
+            "--signers",
+            str(self._kit.signers_file),
+            "--prefix",
+            str(self.prefix),
+        ]
         return self.run(
             "node", "bootstrap", "press-07", *base, "--accept", self._fingerprint, "--start", "cron", "--yes", *words
         )
