@@ -26,6 +26,7 @@ SOURCES: Final = {
     "modbus": "nodeagent.sources.modbus",
     "mqtt": "nodeagent.sources.mqtt",
     "sparkplug": "nodeagent.sources.sparkplug",
+    "opcua": "nodeagent.sources.opcua",
     "tail": "nodeagent.sources.tail",
     "push": "nodeagent.sources.push",
     "folder": "nodeagent.sources.folder",

@@ -27,6 +27,7 @@ PROBES: Final = {
     "rtu+tcp": ("nodeagent.sources.probe_modbus", "pymodbus"),
     "mqtt": ("nodeagent.sources.probe_mqtt", "aiomqtt"),
     "mqtts": ("nodeagent.sources.probe_mqtt", "aiomqtt"),
+    "opc.tcp": ("nodeagent.sources.probe_opcua", "asyncua"),
     "file": ("nodeagent.sources.probe_file", ""),
 }
 

@@ -54,6 +54,10 @@ class Server:
                     raise
                 time.sleep(0.02)
 
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def signal(self, number: int) -> None:
         assert self._process is not None
         os.kill(self._process.pid, number)
@@ -107,3 +111,9 @@ def broker(tmp_path: Path) -> Iterator[Server]:
     config.write_text(f"listener {server.port} 127.0.0.1\nallow_anonymous true\nuser root\n")
     yield server
     server.kill()
+
+
+@pytest.fixture(scope="session")
+def server() -> type[Server]:
+    """Makes servers of other programs; who makes one ends it."""
+    return Server
