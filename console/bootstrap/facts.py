@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from console.clean import clean
@@ -122,7 +123,7 @@ def _glibc(text: str) -> tuple[int, int] | None:
     return (int(match[1]), int(match[2])) if match else None
 
 
-def _place(name: str, one, mounts: list[list[str]]) -> Place:  # type: ignore[no-untyped-def]
+def _place(name: str, one: Callable[[str], str], mounts: list[list[str]]) -> Place:
     near = one(f"{name}.near")
     mount = max((m for m in mounts if _below(near, m[0])), key=lambda m: len(m[0]), default=["", "", ""])
     return Place(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from console import figures
-from console.bootstrap.facts import FoundPython, NodeFacts, Place
+from console.bootstrap.facts import FoundPython, NodeFacts
 from console.kit.manifest import Manifest, Runtime, Target, python_key
 
 Start = Literal["systemd", "systemd-user", "cron", "rc.local", "by-hand"]
@@ -147,12 +147,11 @@ def _places(facts: NodeFacts) -> list[No]:
 
 
 def _room(facts: NodeFacts, bytes_programs: int) -> list[No]:
-    needs = {facts.prefix.mount: [facts.prefix, bytes_programs]}
-    same = needs.setdefault(facts.state.mount, [facts.state, 0])
-    same[1] = int(same[1]) + STATE_BYTES_MIN  # type: ignore[call-overload]  # a place and a number
+    needs = [(facts.prefix, bytes_programs), (facts.state, STATE_BYTES_MIN)]
+    if facts.prefix.mount == facts.state.mount:
+        needs = [(facts.prefix, bytes_programs + STATE_BYTES_MIN)]
     found = []
-    for place, needed in needs.values():
-        assert isinstance(place, Place) and isinstance(needed, int)  # noqa: PT018
+    for place, needed in needs:
         if place.bytes_free is not None and place.bytes_free < needed:
             has = f"{place.mount} has {figures.size(place.bytes_free)} free and {figures.size(needed)} are needed"
             found.append(No("DISK_FULL", has, f"free some room below {place.mount}, or name another folder"))
