@@ -14,6 +14,8 @@ from nodeagent.protocol import Alert, AlertState, BundleTelemetry, Telemetry, Wo
 from nodeagent.settings import Settings
 
 OPEN_MAX = 256
+MODEL_ALARM = "MODEL.ALARM"
+STARTING_US_MAX = 15_000_000
 # A condition that stands clears only when its figure is this much better than its limit: no chattering.
 DEADBAND = 0.05
 
@@ -50,6 +52,7 @@ def conditions(telemetry: Telemetry, recent: Recent, settings: Settings, standin
     for bundle in telemetry.bundles:
         found += _bundle(bundle, recent, settings)
         found += _alarm(bundle, standing)
+    found += _not_heard_of_yet(telemetry, standing)
     return found[:OPEN_MAX]
 
 
@@ -130,9 +133,18 @@ def _people(telemetry: Telemetry) -> list[Condition]:
     return found
 
 
+def _not_heard_of_yet(telemetry: Telemetry, standing: frozenset[Key]) -> list[Condition]:
+    """Alarms that stood when the agent ended go on standing until its bundles had the time to come back."""
+    if telemetry.boottime_us - telemetry.started_us > STARTING_US_MAX:
+        return []
+    shown = {bundle.bundle for bundle in telemetry.bundles}
+    kept = sorted(key for key in standing if key[0] == MODEL_ALARM and key[1] not in shown)
+    return [Condition(*key, 1, f"{key[1]} has not come back yet", "") for key in kept]
+
+
 def _alarm(bundle: BundleTelemetry, standing: frozenset[Key]) -> list[Condition]:
     """The model's own alarm. While nothing is predicted nobody knows, and what stood goes on standing."""
-    key = ("MODEL.ALARM", bundle.bundle)
+    key = (MODEL_ALARM, bundle.bundle)
     unknown = bundle.last is None and bundle.state is not WorkerState.STOPPED
     if not bundle.alarm and not (unknown and key in standing):
         return []

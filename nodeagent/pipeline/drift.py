@@ -8,6 +8,7 @@ operating cycle. Only valid predictions count, and RUNS_TO_DRIFT windows in a ro
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from nodeagent.pipeline import state
 from nodeagent.pipeline.outcome import IDLE, Outcome
 
 NO_BASELINE: Final = "no baseline"
@@ -81,12 +83,16 @@ class Drift:
     Raises BaselineRefused for a baseline of inputs that the pipeline does not have.
     """
 
-    def __init__(self, baseline: Baseline | None, inputs: Sequence[str]) -> None:
+    def __init__(self, baseline: Baseline | None, inputs: Sequence[str], *, key: str = "") -> None:
         self._baseline = baseline
+        self._key = key
         self.unwatched: tuple[str, ...] = ()
         self._idle = False
         self._columns: list[tuple[str, int, Column]] = []
         self._length = self._width = 0
+        self._runs: dict[str, int] = {}
+        self._texts: dict[str, str] = {}
+        self._counts: dict[str, Counts] = {}
         if baseline is None:
             return
         unseen = sorted(set(baseline.inputs) - set(inputs))
@@ -137,14 +143,49 @@ class Drift:
             return f"watching, {runs} of {RUNS_TO_DRIFT} windows: {self._shown(suspects)}"
         return "ok"
 
+    def state(self) -> bytes:
+        """What a successor needs to go on with the window that is under way; empty without a baseline."""
+        if self._baseline is None:
+            return b""
+        self._count()
+        return state.encode(
+            {
+                "key": self._key,
+                "seen": self._seen,
+                "over": self._over,
+                "windows": self._windows_total,
+                "counts": self._counts,
+                "runs": self._runs,
+                "texts": self._texts,
+            }
+        )
+
+    def restore(self, data: bytes) -> bool:
+        """Goes on from another's `state`; False, and afresh, where that was of another baseline or none of ours."""
+        if self._baseline is None:
+            return False
+        try:
+            old = state.decode(data)
+            if not self._key or old["key"] != self._key or old["counts"].keys() != self._counts.keys():
+                return False
+            if any(counts.shape != self._counts[name].shape for name, counts in old["counts"].items()):
+                return False
+            seen, over, windows = int(old["seen"]), int(old["over"]), int(old["windows"])
+            runs = {str(name): int(count) for name, count in old["runs"].items()}
+            texts = {str(name): str(text) for name, text in old["texts"].items()}
+        except (state.StateRefused, KeyError, TypeError, ValueError, AttributeError):
+            return False
+        self._seen, self._over, self._windows_total = seen, over, windows
+        self._counts, self._runs, self._texts = dict(old["counts"]), runs, texts
+        return True
+
     def _shown(self, names: Sequence[str]) -> str:
         more = len(names) - _CULPRITS_SHOWN
         return ", ".join(self._texts[name] for name in names[:_CULPRITS_SHOWN]) + (f" and {more} more" * (more > 0))
 
     def restart(self) -> None:
         """Forgets everything seen: a sensor was replaced or recalibrated."""
-        self._runs: dict[str, int] = {}
-        self._texts: dict[str, str] = {}
+        self._runs, self._texts = {}, {}
         self._windows_total = 0
         self._begin()
 
@@ -192,4 +233,6 @@ def psi(counts: Counts, expected: Counts) -> float:
 def of_bundle(data: bytes | None, inputs: list[str] | Mapping[str, list[str]]) -> Drift:
     """The watch over a bundle's pipeline; `data` is its baseline.json, if it has one. Raises BaselineRefused."""
     names = inputs if isinstance(inputs, list) else [tag for tags in inputs.values() for tag in tags]
-    return Drift(None if data is None else parse(data), names)
+    if data is None:
+        return Drift(None, names)
+    return Drift(parse(data), names, key=hashlib.sha256(data + repr(names).encode()).hexdigest())

@@ -23,6 +23,8 @@ from nodeagent.worker.intakes import Intakes
 from nodeagent.worker.outputs import Outputs
 from nodeagent.worker.stats import WorkerStats
 from nodeagent.worker.sweeps import Sweeps
+from store import durable
+from store.errors import StoreError
 from store.recorder import Recorder
 
 SETTLE_S_MAX: Final = 10.0
@@ -80,6 +82,7 @@ class Plant:
         await self._outputs.start()
         if held:
             await self._outputs.hold(True)
+        await asyncio.to_thread(self._recall_drift)
         context = SourceContext(clock=self._clock, work_dir=work_dir, doors=self.doors)
         self._intakes = Intakes.create(self._config, context, self._sweeps.offer, failed=self._failed)
         self._intakes.open()
@@ -97,7 +100,23 @@ class Plant:
         if outputs is None:
             return []
         problems = await outputs.safe() if safe else []
-        return problems + await outputs.close()
+        problems += await outputs.close()
+        watched = self.drift.state()
+        try:
+            if watched:
+                await asyncio.to_thread(durable.write_file, self._drift_file, watched)
+        except StoreError as error:
+            problems.append(f"the drift window begins anew: {error}")
+        return problems
+
+    @property
+    def _drift_file(self) -> Path:
+        return Path(self._activation.work_dir) / "drift.state"
+
+    def _recall_drift(self) -> None:
+        """Goes on with the window of the worker before, if that watched by the same baseline."""
+        if self._drift_file.exists():
+            self.drift.restore(self._drift_file.read_bytes())
 
     async def hold(self, on: bool) -> list[str]:
         """Holds or releases the outputs; what failed, in words."""

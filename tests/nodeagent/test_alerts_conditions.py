@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from nodeagent.health import alerts
@@ -134,3 +135,10 @@ def test_an_alarm_stands_while_nobody_predicts_and_goes_with_the_first_normal_pr
     assert "MODEL.ALARM" in codes(telemetry(bundles=[bundle(state=WorkerState.STARTING)]), standing=stands)
     assert codes(telemetry(bundles=[bundle(last=last)]), standing=stands) == set()
     assert codes(telemetry(bundles=[bundle(state=WorkerState.STOPPED)]), standing=stands) == set()
+
+
+def test_an_alarm_stands_over_a_restart_of_the_agent_until_its_bundle_had_time_to_come_back() -> None:
+    stands = frozenset({("MODEL.ALARM", "press")})
+    assert codes(telemetry(), standing=stands) == {"MODEL.ALARM"}
+    later = msgspec.structs.replace(telemetry(), boottime_us=60_000_000)
+    assert codes(later, standing=stands) == set()

@@ -117,3 +117,17 @@ def test_what_a_baseline_tells_of_a_whole_picture_is_named_as_unwatched() -> Non
 def test_a_baseline_of_an_input_that_the_model_does_not_see_is_refused() -> None:
     with pytest.raises(BaselineRefused, match="'b'"):
         of_bundle(baseline(), ["a"])
+
+
+def test_a_new_worker_goes_on_with_the_window_of_the_one_before() -> None:
+    first, second = of_bundle(baseline(), ["a", "b"]), of_bundle(baseline(), ["a", "b"])
+    first.saw(outcomes(550, shift=1.0))
+    assert second.restore(first.state())
+    assert second.verdict == first.verdict
+    second.saw(outcomes(50, shift=1.0, seed=9))
+    assert second.verdict.startswith("drift: b PSI ")
+    other = of_bundle(baseline(rows=1), ["a", "b"])
+    assert not other.restore(first.state())
+    assert other.verdict == "watching 0 %"
+    for data in (b"", b"x", of_bundle(None, ["a"]).state()):
+        assert not other.restore(data)

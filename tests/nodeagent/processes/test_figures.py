@@ -75,3 +75,14 @@ def test_what_does_not_fit_the_model_is_the_bundles_fault_before_it_runs(bundles
     verdict = asyncio.run(probation(msgspec.convert(asked, Activation), wall_s=60.0))
     assert (verdict.ok, verdict.code) == (False, "BUNDLE.PIPELINE")
     assert says in verdict.error
+
+
+def test_a_worker_that_is_started_again_goes_on_watching_where_it_stood(workers, bundles, baseline, until):
+    workers.start()
+    activation = bundles.pipeline(1, PIPELINE.replace("SCORE", "y"), baseline_path=baseline())
+    workers.ask("ensure", activation=activation)
+    until(lambda: figures(workers)["drift"] == "ok", "a window is full")
+    workers.ask("stop", safe=True)
+    slow = PIPELINE.replace("SCORE", "y").replace("10ms", "500ms")  # a window of its own would take 20 s
+    workers.ask("ensure", activation=bundles.pipeline(1, slow, baseline_path=activation["baseline_path"]))
+    assert until(lambda: figures(workers)["last"] and figures(workers), "it predicts")["drift"] == "ok"
