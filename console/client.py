@@ -51,6 +51,8 @@ from nodeagent.protocol import (
     Tap,
     Telemetry,
     Trend,
+    Trust,
+    TrustRequest,
 )
 
 __all__ = ["AgentClient", "AgentError", "Exchange"]
@@ -232,6 +234,15 @@ class AgentClient:
     async def bindings(self) -> Bindings:
         """The node's own addresses and limits; secrets read `***`."""
         return await self.get_json(Bindings, "/bindings")
+
+    async def trust(self) -> Trust:
+        """Who may sign on the node."""
+        return await self.get_json(Trust, "/trust")
+
+    async def change_trust(self, change: str, signature: str, *, lease: int | None) -> Trust:
+        """Sends a signed change of the allowed signers; the answer is the new list."""
+        request = TrustRequest(node_id=await self.identify(), lease=lease, change=change, signature=signature)
+        return await self._post(Trust, "/trust", request)
 
     async def lease(self) -> Lease | None:
         """Who may change deployments now."""

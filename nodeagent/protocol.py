@@ -121,6 +121,8 @@ ERRORS: dict[str, tuple[int, Owner]] = {
     "TRUST.ROLLBACK": (403, "bundle"),
     "TRUST.FAST_FORWARD": (403, "bundle"),
     "TRUST.WRONG_NODE": (403, "bundle"),
+    "TRUST.STALE": (409, "operator"),
+    "TRUST.LAST_SIGNER": (409, "operator"),
     "BINDING.MISSING": (422, "operator"),
     "BINDING.MALFORMED": (422, "operator"),
     "BINDING.STALE": (409, "operator"),
@@ -648,6 +650,28 @@ class LabelRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     note: str = ""
 
 
+class TrustRequest(Write, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST trust: `change` is the document that was signed (docs/protocol.md), `signature` its armoured SSHSIG."""
+
+    change: str
+    signature: str
+
+
+class TrustSigner(msgspec.Struct, frozen=True, kw_only=True):
+    """One allowed signer: who, with which key, for what."""
+
+    principals: str
+    fingerprint: str
+    namespaces: list[str]
+
+
+class Trust(msgspec.Struct, frozen=True, kw_only=True):
+    """Who may sign on the node. A change names `list_digest`, so that it counts once and for this list only."""
+
+    list_digest: str
+    signers: list[TrustSigner]
+
+
 class Bindings(msgspec.Struct, frozen=True, kw_only=True):
     """The node's own values for a bundle's named inputs and outputs; secrets are shown as `***`."""
 
@@ -750,6 +774,8 @@ ROUTES: dict[tuple[str, str], tuple[Any, Any, bool]] = {
     ("POST", "/agent/v1/bundles/{name}/revert"): (RevertRequest, Deployment, True),
     ("GET", "/agent/v1/bindings"): (None, Bindings, False),
     ("PUT", "/agent/v1/bindings"): (BindRequest, BindAnswer, True),
+    ("GET", "/agent/v1/trust"): (None, Trust, False),
+    ("POST", "/agent/v1/trust"): (TrustRequest, Trust, True),
     ("GET", "/agent/v1/lease"): (None, Lease | None, False),
     ("POST", "/agent/v1/lease"): (LeaseRequest, Lease, True),
     ("POST", "/agent/v1/hold"): (HoldRequest, Hold, True),

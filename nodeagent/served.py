@@ -25,6 +25,7 @@ from nodeagent.handlers.records import RecordHandlers
 from nodeagent.handlers.service import ServiceHandlers
 from nodeagent.handlers.status import StatusHandlers
 from nodeagent.handlers.tap import TapHandlers
+from nodeagent.handlers.trust import TrustHandlers
 from nodeagent.http.server import HttpServer
 from nodeagent.serving.forward import Forwarder
 from nodeagent.state import installed
@@ -96,5 +97,6 @@ class Served:
             CheckHandlers(parts, node.log, node.node_id, signers),
             TapHandlers(node.runtimes),
             ProbeHandlers(),
+            TrustHandlers(parts, node.node_id),
         )
         return {route: endpoint for noun in nouns for route, endpoint in noun.endpoints().items()}

@@ -125,7 +125,7 @@ async def sign_bundle(session: Session, args: argparse.Namespace) -> int:
         def sign(data: bytes) -> bytes:
             return signing.sign_with_key_file(args.key, data, passphrase)
 
-        if _is_locked(args.key):
+        if is_locked(args.key):
             passphrase = await session.person.secret("bundle", f"passphrase for {args.key}")
     else:
         agent = os.environ.get("SSH_AUTH_SOCK")
@@ -141,7 +141,7 @@ async def sign_bundle(session: Session, args: argparse.Namespace) -> int:
     return OK
 
 
-def _is_locked(path: Path) -> bool:
+def is_locked(path: Path) -> bool:
     """Whether a key file wants a passphrase, as far as its first lines tell."""
     try:
         text = path.read_bytes()[: 1 << 16]

@@ -21,6 +21,7 @@ from console.cli import (
     rollout,
     source,
     trial,
+    trust,
 )
 
 GROUPS = (
@@ -37,6 +38,7 @@ GROUPS = (
     backtest,
     rollout,
     source,
+    trust,
     bundle,
     kit,
     outside,
