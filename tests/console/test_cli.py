@@ -255,6 +255,25 @@ def test_records_are_a_table_with_their_gaps(in_plant: Any, cli: Run) -> None:
     in_plant(body)
 
 
+def test_records_are_exported_with_where_they_come_from(in_plant: Any, cli: Run, tmp_path: Path) -> None:
+    async def body(plant: Any) -> None:
+        agent = await enrolled(plant, cli)
+        record = Record(
+            key=1 << 48, bundle="bearing", revision=3, wall_us=0, source_us=None, latency_us=1_500, score=0.42,
+            label="=wear", decision="warn", quality=1, reason="late",
+        )  # fmt: skip
+        agent.handle["GET", "/records"] = lambda query, body: RecordsPage(records=[record])
+        path = tmp_path / "set.csv"
+        code, out, _ = await cli("export", "press-07", "--bundle", "bearing", "-o", str(path))
+        assert code == 0
+        assert "press-07: 1 records" in out
+        assert ",'=wear,warn,Uncertain,late," in path.read_text()
+        assert json.loads((tmp_path / "set.dataset.json").read_text())["by"] == "alice"
+        assert (await cli("export", "press-07", "--bundle", "bearing", "-o", str(tmp_path / "set.xls")))[0] == 2
+
+    in_plant(body)
+
+
 def test_bindings_are_shown_and_a_change_is_first_only_said(in_plant: Any, cli: Run) -> None:
     async def body(plant: Any) -> None:
         agent, asked = await enrolled(plant, cli), []
