@@ -52,6 +52,9 @@ TOOLS = (
 )
 PYTHON = f"3.{sys.version_info.minor}"
 
+# Hundreds of megabytes are copied, unpacked, compiled and removed again, on a machine that others use too.
+pytestmark = pytest.mark.timeout(400)
+
 
 @contextlib.contextmanager
 def mounted(folder: Path, options: str) -> Iterator[None]:

@@ -26,6 +26,9 @@ esac
 """
 START_S = 60.0
 
+# Hundreds of megabytes are copied, unpacked, compiled and removed again, on a machine that others use too.
+pytestmark = pytest.mark.timeout(400)
+
 
 class Box:
     """A machine to be made a node: its own home and PATH behind an sshd, and a console that knows it."""
