@@ -57,6 +57,9 @@ def _label(text: str) -> Span:
 def _trouble(state: NodeState, board: Board, width: int, look: Look) -> list[Spans]:
     lines: list[Spans] = []
     role: Role = _CONDITIONS.get(state.condition, OK).role
+    if state.view.ledger_break:
+        lines += [((f" {glyph(ALARM, look)} {line}" if i == 0 else f"   {line}", ALARM.role),)
+                  for i, line in enumerate(wrap(state.view.ledger_break, width - 4))]  # fmt: skip
     if state.condition is Condition.MAINTENANCE:
         lines.append(((f" {state.reason}", "maintenance"),))
     for alert in board.alerts:

@@ -11,6 +11,7 @@ from console import figures
 from console.clean import clean
 from console.cli.arguments import add_break_lease, add_verb, add_yes, duration_s
 from console.cli.bundle import find_bundle
+from console.cli.ledger import witness
 from console.cli.session import Session
 from console.deploy import DeployFailed, Progress, check_passport, confirm, deploy, revert, rollback, running_trial
 from console.failure import EXPECTED, FAILED, OK, Failure, account
@@ -82,6 +83,7 @@ async def deploy_bundle(session: Session, args: argparse.Namespace) -> int:
         async with session.operate([args.node]) as lane:
             client = lane.client(args.node)
             node_id = await client.identify()
+            await witness(session, client)
             passport = await check_passport(client, archive)
             if not passport.fits:
                 return _show_passport(session, args.node, passport)
@@ -97,6 +99,7 @@ async def deploy_bundle(session: Session, args: argparse.Namespace) -> int:
             )
             session.catalog.start_deployment(row)
             found = await _deploy(session, lane, args, archive, row.id)
+            await witness(session, client)
     if session.as_json:
         session.json(found)
         return OK
@@ -203,6 +206,7 @@ async def confirm_trial(session: Session, args: argparse.Namespace) -> int:
     async with session.operate([args.node]) as lane:
         id_ = args.deployment or (await _trial_of(lane, args.node)).id
         found = await confirm(lane, args.node, id_, operator=session.operator, break_lease=args.break_lease)
+        await witness(session, lane.client(args.node))
     session.catalog.set_deployment(id_, found.state, ended_wall_s=time.time())
     if session.as_json:
         session.json(found)
@@ -254,6 +258,7 @@ async def roll_back(session: Session, args: argparse.Namespace) -> int:
                 reason=args.reason,
                 break_lease=args.break_lease,
             )
+        await witness(session, client)
     if session.as_json:
         session.json(found)
     elif found.state is DeploymentState.TRIAL:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,9 +11,10 @@ from datetime import datetime
 from pathlib import Path
 
 from console import copies, figures
-from console.clean import clean_all
+from console.clean import clean, clean_all
 from console.cli.arguments import add_verb, add_yes
 from console.cli.session import Session
+from console.client import AgentClient
 from console.copies import CopyRefused, Header
 from console.failure import FAILED, NOT_REACHED, OK, USAGE, Failure, account
 from console.link.errors import LinkError
@@ -72,6 +74,19 @@ def opened(session: Session) -> Iterator[Histories]:
 async def _visit(session: Session, histories: Histories, name: str) -> Visit:
     async with session.client(name) as client:
         return await visit(client, HereBook(histories))
+
+
+async def witness(session: Session, client: AgentClient) -> None:
+    """What every verb that changes a node does with its ledger: verifies and keeps what is new; red goes to stderr."""
+    try:
+        with opened(session) as histories:
+            found = await visit(client, HereBook(histories))
+    except (AgentError, LinkError) as error:
+        print(clean(f"{client.node}: its ledger was not verified: {account(error).what}"), file=sys.stderr)
+        return
+    if found.broken is not None:
+        told = f"X {client.node}: {in_words(found.broken)}; next: {HINT.replace('NODE', client.node)}"
+        print(clean(told), file=sys.stderr)
 
 
 def _node_id(session: Session, name: str) -> str:
