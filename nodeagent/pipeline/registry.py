@@ -27,6 +27,8 @@ SOURCES: Final = {
     "mqtt": "nodeagent.sources.mqtt",
     "sparkplug": "nodeagent.sources.sparkplug",
     "opcua": "nodeagent.sources.opcua",
+    "s7": "nodeagent.sources.s7",
+    "eip": "nodeagent.sources.eip",
     "tail": "nodeagent.sources.tail",
     "push": "nodeagent.sources.push",
     "folder": "nodeagent.sources.folder",
