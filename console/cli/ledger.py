@@ -89,11 +89,15 @@ async def witness(session: Session, client: AgentClient) -> None:
         print(clean(told), file=sys.stderr)
 
 
-def _node_id(session: Session, name: str) -> str:
+async def _node_id(session: Session, name: str) -> str:
+    """The id that is pinned; the node is asked for it, and it is pinned, where none is yet. Raises as a visit."""
     (address,) = session.addresses([name])
-    if not address.node_id:
-        raise Failure(f"{name}: this console never saw its node id", f"outstation status {name}", NOT_REACHED)
-    return address.node_id
+    if address.node_id:
+        return address.node_id
+    async with session.client(name) as client:
+        node_id = await client.identify()
+    session.catalog.learn_node_id(name, node_id)
+    return node_id
 
 
 def _red(session: Session, name: str, told: str) -> None:
@@ -148,7 +152,7 @@ async def verify(session: Session, args: argparse.Namespace) -> int:
 
 async def export(session: Session, args: argparse.Namespace) -> int:
     """Visits the node where it is reached; otherwise what was verified before is written."""
-    node_id = _node_id(session, args.node)
+    node_id = await _node_id(session, args.node)
     with opened(session) as histories:
         note = await _refreshed(session, histories, args.node)
         entries, head = histories.entries(node_id), histories.head(node_id)
@@ -221,7 +225,7 @@ def _refusals() -> Iterator[None]:
 
 async def show_past(session: Session, args: argparse.Namespace) -> int:
     """Answered from the verified copy; the node is asked for what is new where it is reached."""
-    node_id = _node_id(session, args.node)
+    node_id = await _node_id(session, args.node)
     with opened(session) as histories:
         note = await _refreshed(session, histories, args.node)
         entries, broken = histories.entries(node_id), histories.broken(node_id)
@@ -290,7 +294,7 @@ def _detail(entry: Entry) -> str:
 
 async def accept(session: Session, args: argparse.Namespace) -> int:
     """The old chain and the break are kept; what the node shows now is verified from its first entry on."""
-    node_id = _node_id(session, args.node)
+    node_id = await _node_id(session, args.node)
     with opened(session) as histories:
         known = histories.broken(node_id)
         if known is None:

@@ -59,7 +59,7 @@ def serve(agent: Any, entries: list[Entry]) -> None:
     agent.handle["GET", "/ledger"] = page
 
 
-async def known(plant: Any, *homes: Path) -> Any:
+async def known(plant: Any, *homes: Path, pinned: bool = True) -> Any:
     """A node of the plant that the consoles of `homes` know, with its key and id pinned."""
     address = await plant.node("press-07")
     agent = plant.agents["press-07"]
@@ -68,7 +68,8 @@ async def known(plant: Any, *homes: Path) -> Any:
         home = Home(folder)
         with home.open_catalog() as catalog:
             catalog.put_node(row_of(address))
-            catalog.learn_node_id("press-07", agent.node_id)
+            if pinned:
+                catalog.learn_node_id("press-07", agent.node_id)
         home.known_hosts.write_text(f"[{address.host}]:{address.port} {key[0]} {key[1]}\n")
     return agent
 
@@ -182,6 +183,20 @@ def test_at_a_time_the_ledger_says_what_ran_and_who_did_what(in_plant: Any, cli:
         await plant.servers["press-07"].unplug()
         code, out, _ = await cli("ledger", "at", "2026-11-24 11:00", "press-07")
         assert (code, "begins after" in out, "as of the last visit" in out) == (0, True, True)
+
+    in_plant(body)
+
+
+def test_a_node_whose_id_was_never_pinned_is_asked_for_it(in_plant: Any, cli: Run, tmp_path: Path) -> None:
+    async def body(plant: Any) -> None:
+        agent = await known(plant, tmp_path / "home", pinned=False)
+        serve(agent, holds(2))
+        code, out, _ = await cli("ledger", "at", "2026-11-24 14:05", "press-07")
+        assert (code, "hold: by alice" in out) == (0, True)
+        with Home(tmp_path / "home").open_catalog() as catalog:
+            found = catalog.node("press-07")
+        assert found is not None
+        assert found.node_id == agent.node_id
 
     in_plant(body)
 
