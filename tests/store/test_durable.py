@@ -104,8 +104,10 @@ def test_only_this_file_of_the_packages_writes_syncs_or_renames() -> None:
         for call in calls
         if call in path.read_text() and path != root / "store" / "durable.py"
     ]
-    # The demo's plant lives in a folder that is thrown away with it.
-    assert [line for line in found if not line.startswith("console/demo/")] == []
+    # The demo's plant lives in a folder that is thrown away with it. The installer places thousands of files, syncs
+    # once and then renames one folder; it runs on a node before there is anything else of ours.
+    apart = ("console/demo/", "nodeagent/installation/")
+    assert [line for line in found if not line.startswith(apart)] == []
 
 
 def _write_half(path: Path) -> None:

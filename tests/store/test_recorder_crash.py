@@ -223,6 +223,12 @@ def test_i4_a_power_cut_takes_no_acknowledged_row_and_leaves_a_gap(tmp_path):
 
 
 def test_the_power_cut_test_sees_the_fault_that_synchronous_normal_would_be(tmp_path):
-    told, rows, _ = after_power_cut(tmp_path, "NORMAL")
-    assert told.acknowledged
-    assert not rows or rows[-1][0] < told.acknowledged
+    def loses(attempt: int) -> bool:
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        told, rows, _ = after_power_cut(folder, "NORMAL")
+        assert told.acknowledged
+        return not rows or rows[-1][0] < told.acknowledged
+
+    # A checkpoint just before the cut may save the rows once; five times in a row it does not.
+    assert any(loses(attempt) for attempt in range(5))
