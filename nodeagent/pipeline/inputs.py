@@ -50,6 +50,7 @@ class Inputs:
         for tensor in tensors:
             if tensor.datatype not in _DTYPES:
                 raise ValueError(f"no tag makes a {tensor.datatype}, which the input {tensor.name!r} is")
+            _check_width(tensor, len(wanted[tensor.name]))
         self.wanted = wanted
         self.tensors = by_name
         self.batchable = all(tensor.shape and tensor.shape[0] in (-1, None) for tensor in tensors)
@@ -96,6 +97,13 @@ class Inputs:
             _check_shape(tensor, value.shape)
             feeds[name] = value
         return feeds
+
+
+def _check_width(tensor: Tensor, tags: int) -> None:
+    """Several tags make one row of numbers. One alone may be a waveform or a picture, which has any shape."""
+    row = tuple(tensor.shape)[1:]
+    if tags > 1 and (len(row) != 1 or row[0] not in (-1, None, tags)):
+        raise ValueError(f"the input {tensor.name!r} takes {list(tensor.shape)}, and {tags} tags make [-1, {tags}]")
 
 
 def _check_shape(tensor: Tensor, shape: tuple[int, ...]) -> None:

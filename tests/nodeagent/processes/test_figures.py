@@ -68,7 +68,12 @@ def test_a_worker_without_a_baseline_says_so(workers, bundles, until):
 
 
 @pytest.mark.parametrize(
-    ("score", "tag", "says"), [("wrong", "vib", "no output 'wrong'"), ("y", "torque", "the model does not see it")]
+    ("score", "tag", "says"),
+    [
+        ("wrong", "vib", "no output 'wrong'"),
+        ("y", "torque", "the model does not see it"),
+        ('y"\nlow = 1.0 #', "vib", "either 'high' or 'low'"),
+    ],
 )
 def test_what_does_not_fit_the_model_is_the_bundles_fault_before_it_runs(bundles, baseline, score, tag, says):
     asked = bundles.pipeline(1, PIPELINE.replace("SCORE", score), baseline_path=baseline(tag), bindings={"a": "b"})
@@ -86,3 +91,10 @@ def test_a_worker_that_is_started_again_goes_on_watching_where_it_stood(workers,
     slow = PIPELINE.replace("SCORE", "y").replace("10ms", "500ms")  # a window of its own would take 20 s
     workers.ask("ensure", activation=bundles.pipeline(1, slow, baseline_path=activation["baseline_path"]))
     assert until(lambda: figures(workers)["last"] and figures(workers), "it predicts")["drift"] == "ok"
+
+
+def test_more_tags_than_the_model_has_room_for_are_refused_before_it_runs(bundles):
+    text = PIPELINE.replace("SCORE", "y").replace('"vib"]', '"vib", "power"]')
+    verdict = asyncio.run(probation(msgspec.convert(bundles.pipeline(1, text), Activation), wall_s=60.0))
+    assert (verdict.ok, verdict.code) == (False, "BUNDLE.PIPELINE")
+    assert "takes [-1, 4], and 5 tags make [-1, 5]" in verdict.error
