@@ -21,6 +21,10 @@ def main(arguments: list[str] | None = None) -> int:
         from nodeagent.pipeline.cli import main as pipeline
 
         return pipeline(arguments[1:])
+    if arguments[:2] == ["source", "accept"]:
+        from nodeagent.sources.device import main as accept
+
+        return accept(arguments[2:])
     if arguments[:2] == ["source", "probe"]:
         from nodeagent.sources.probe import main as probe
 
@@ -65,7 +69,11 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("file", type=Path)
     inspect.add_argument("--json", action="store_true")
     verbs.add_parser("pipeline", help="check or try a pipeline.toml on this machine", add_help=False)
-    verbs.add_parser("source", help="source probe URL: what a plant address has to tell", add_help=False)
+    verbs.add_parser(
+        "source",
+        help="source probe URL: what an address has to tell; source accept: of a changed device",
+        add_help=False,
+    )
     verbs.add_parser("version", help="the agent's version")
     return parser
 

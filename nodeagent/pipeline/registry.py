@@ -29,6 +29,7 @@ SOURCES: Final = {
     "opcua": "nodeagent.sources.opcua",
     "s7": "nodeagent.sources.s7",
     "eip": "nodeagent.sources.eip",
+    "records": "nodeagent.sources.recorded",
     "tail": "nodeagent.sources.tail",
     "push": "nodeagent.sources.push",
     "folder": "nodeagent.sources.folder",

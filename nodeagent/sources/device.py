@@ -5,7 +5,9 @@ Its samples are Uncertain `source changed` until a person accepts it (`outstatio
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -89,6 +91,24 @@ def difference(device: Device) -> str:
         if device.accepted.get(key) != device.heard.get(key)
     ]
     return f"{REASON}: {', '.join(changes)}" if changes else ""
+
+
+def main(argv: Sequence[str]) -> int:
+    """`outstation-agent source accept WORK_DIR ID`. 0: accepted, 1: there is nothing to accept, and why."""
+    parser = argparse.ArgumentParser(prog="outstation-agent source accept", description=main.__doc__)
+    parser.add_argument("work_dir", type=Path, metavar="WORK_DIR", help="the bundle's work folder, STATE/work/BUNDLE")
+    parser.add_argument("id", metavar="ID", help="the source's id in the pipeline")
+    arguments = parser.parse_args(argv)
+    try:
+        changed = accept(arguments.work_dir, arguments.id)
+    except FileNotFoundError:
+        print(f"outstation-agent source accept: {arguments.id} has told nothing of its device yet", file=sys.stderr)
+        return 1
+    except (OSError, StoreError, msgspec.DecodeError) as error:
+        print(f"outstation-agent source accept: {error}", file=sys.stderr)
+        return 1
+    print(f"accepted: {changed.removeprefix(f'{REASON}: ') or 'nothing had changed'}")
+    return 0
 
 
 def accept(work_dir: Path, id: str) -> str:  # noqa: A002
