@@ -105,7 +105,8 @@ def test_only_this_file_of_the_packages_writes_syncs_or_renames() -> None:
         if call in path.read_text() and path != root / "store" / "durable.py"
     ]
     # The demo's plant lives in a folder that is thrown away with it. The installer places thousands of files, syncs
-    # once and then renames one folder; it runs on a node before there is anything else of ours. pip reads a list of ours.
+    # once and then renames one folder; it runs on a node before there is anything else of ours.
+    # What pip reads to build a kit is thrown away, too.
     apart = ("console/demo/", "nodeagent/installation/", "console/kit/wheels.py")
     assert [line for line in found if not line.startswith(apart)] == []
 
