@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import struct
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import pylogix  # type: ignore[import-untyped, unused-ignore]  # has no types
@@ -44,10 +45,7 @@ class EipLink:
 
     async def facts(self) -> dict[str, str]:
         """Product, revision and serial number, where the controller tells them."""
-        try:
-            answer = await self._lane.call(self._plc.GetDeviceProperties)
-        except (OSError, TimeoutError) as error:
-            raise ItemLinkLost(f"no answer: {_why(error)}") from error
+        answer = await self._asked(self._plc.GetDeviceProperties)
         device = answer.Value
         names = {"product": "ProductName", "revision": "Revision", "serial": "SerialNumber"}
         told = {name: str(getattr(device, field, "") or "") for name, field in names.items()}
@@ -61,15 +59,31 @@ class EipLink:
         wanted = [at for at in range(len(self._tags)) if at not in self._parked]
         if not wanted:
             return answers
-        try:
-            found = await self._lane.call(self._plc.Read, [self._tags[at] for at in wanted])
-        except (OSError, TimeoutError) as error:
-            raise ItemLinkLost(f"no answer: {_why(error)}") from error
+        found = await self._asked(self._plc.Read, [self._tags[at] for at in wanted])
         if len(found) != len(wanted):
             raise ItemLinkLost(f"{len(found)} values came for {len(wanted)}")
         for at, each in zip(wanted, found, strict=True):
             answers[at] = self._answer(at, str(each.Status), each.Value)
         return answers
+
+    async def tags(self) -> list[tuple[str, str]]:
+        """Names and types of the controller's tags. Raises ItemLinkLost."""
+        try:
+            answer = await self._asked(self._plc.GetTagList)
+        except ItemLinkLost as lost:
+            raise ItemLinkLost(f"the controller gives no list of its tags ({lost}); name one with --at") from lost
+        if answer.Status != "Success" or answer.Value is None:
+            raise ItemLinkLost(f"the controller gives no list of its tags: {answer.Status}; name one with --at")
+        return [(str(each.TagName), str(each.DataType)) for each in answer.Value]
+
+    async def _asked(self, ask: Callable[..., Any], *words: object) -> Any:
+        """What the library answers. Of an answer that is shorter than it thinks it lets out what its unpacking says."""
+        try:
+            return await self._lane.call(ask, *words)
+        except (OSError, TimeoutError) as error:
+            raise ItemLinkLost(f"no answer: {_why(error)}") from error
+        except (struct.error, LookupError, TypeError, ValueError, AttributeError) as error:
+            raise ItemLinkLost("an answer that is none, or one that the library does not know") from error
 
     def _answer(self, at: int, status: str, value: object) -> Answer:
         if status != "Success":

@@ -28,6 +28,8 @@ PROBES: Final = {
     "mqtt": ("nodeagent.sources.probe_mqtt", "aiomqtt"),
     "mqtts": ("nodeagent.sources.probe_mqtt", "aiomqtt"),
     "opc.tcp": ("nodeagent.sources.probe_opcua", "asyncua"),
+    "s7": ("nodeagent.sources.probe_s7", "snap7"),
+    "eip": ("nodeagent.sources.probe_eip", "pylogix"),
     "file": ("nodeagent.sources.probe_file", ""),
 }
 

@@ -78,6 +78,15 @@ class S7Link:
             await self._block(block, [wanted[item] for item in block.items], answers)
         return answers
 
+    async def read_whole(self) -> list[Answer]:
+        """All places where they are one block, or its refusal for each. Raises ItemLinkLost."""
+        (block,) = plan(self._places, self._max_gap)
+        try:
+            data = await self._bytes(block)
+        except _Refused as refused:
+            return [Answer(math.nan, str(refused))] * len(self._places)
+        return [Answer(decode(each, block, data)) for each in self._places]
+
     async def _block(self, block: Block, items: Sequence[int], answers: list[Answer]) -> None:
         try:
             data = await self._bytes(block)

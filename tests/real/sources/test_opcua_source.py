@@ -6,10 +6,12 @@ node-opcua comes from npm into build/npm, once: about 20 seconds and 70 MB on a 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -102,6 +104,15 @@ def test_a_plant_at_rest_is_not_taken_for_a_dead_connection(plc: Any, context: S
             return int(watched.supervisor.telemetry().drops_total)
 
     assert asyncio.run(scenario()) == 0
+
+
+def test_a_probe_lists_the_variables_with_types_values_and_qualities(plc: Any) -> None:
+    command = [sys.executable, "-m", "nodeagent", "source", "probe", f"opc.tcp://127.0.0.1:{plc.port}", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    rows = {each["row"][0]: each["row"][1:] for each in found if "row" in each}
+    assert "product Press" in found[0]["note"]
+    assert rows["ns=1;s=Still"] == ["Plant/Still", "Double", "7.0", "Good"]
 
 
 @pytest.mark.parametrize("policy", ["Basic256Sha256", "Aes256Sha256RsaPss"])

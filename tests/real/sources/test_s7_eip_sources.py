@@ -6,6 +6,7 @@ Each server has an environment of its own under build/, made once: about 10 seco
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import subprocess
 import sys
@@ -129,3 +130,30 @@ def test_a_controller_that_was_away_is_bad_meanwhile_and_read_again_after(
             await watched.until(lambda frame: frame.quality[0] == GOOD)
 
     asyncio.run(scenario())
+
+
+def probed(url: str, *words: str) -> tuple[int, list[list[str]], str]:
+    command = [sys.executable, "-m", "nodeagent", "source", "probe", url, "--json", *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return (
+        done.returncode,
+        [row for line in done.stdout.splitlines() if (row := json.loads(line).get("row"))],
+        done.stderr,
+    )
+
+
+def test_a_data_block_is_shown_byte_by_byte_as_every_type(s7_server: Any) -> None:
+    s7_server.start()
+    status, rows, _ = probed(f"s7://127.0.0.1:{s7_server.port}", "--at", "DB1", "--first", "400", "--count", "4")
+    assert status == 0
+    assert rows[0][:3] == ["DB1 400", "08", "00001000"]
+    assert rows[2][:4] == ["DB1 402", "ff", "11111111", "-5"]
+    assert probed(f"s7://127.0.0.1:{s7_server.port}", "--at", "DB9")[0] == 1
+
+
+def test_the_value_of_a_tag_is_shown_where_a_controller_lists_none(eip_server: Any) -> None:
+    eip_server.start()
+    url = f"eip://127.0.0.1:{eip_server.port}"
+    status, _, words = probed(url)
+    assert (status, "name one with --at" in words) == (1, True)
+    assert probed(url, "--at", "Power[1]")[:2] == (0, [["Power[1]", "0.0"]])
