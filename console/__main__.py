@@ -76,8 +76,8 @@ def _verb(args: argparse.Namespace) -> int:
     """One verb to its end; every expected failure becomes two lines on standard error."""
     if not hasattr(args, "verb"):
         return USAGE
-    from console.failure import EXPECTED, Failure, account
     from console.cli.session import Session
+    from console.failure import EXPECTED, Failure, account
     from console.home import find_home, operator_name
 
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
