@@ -17,14 +17,15 @@ from console.failure import FAILED, NOT_REACHED, OK, USAGE, Failure
 from console.fleet import LiveFleet
 from console.link.ready import make_pool
 from console.rollout import orders
-from console.rollout.desk import open_archive
-from console.rollout.executor import Executor, ThreadBook
+from console.rollout.book import ThreadBook
+from console.rollout.desk import open_archive, told
+from console.rollout.executor import Executor
 from console.rollout.nodes import LiveNodes
 from console.rollout.orders import OrderRefused
 from console.rollout.plan import BundleFacts, Plan, read_plan
 from console.rollout.planner import PlanRefused, plan
 from console.rollout.policy import Policy, PolicyError, parse_policy
-from console.rollout.report import Report, report
+from console.rollout.report import Report
 from console.rollout.running import CarriedOut, carrying_out, is_carried_out
 from console.rollout.survey import Noting, survey
 from store.archive import Archive, read_archive
@@ -219,7 +220,7 @@ async def _carry_out(session: Session, row: RolloutRow, *, wait_s: float = 0.0) 
             ended = await executor.run()
             while ended.state == "partial" and time.monotonic() < until_s and await _fire_debts(session, book, row.id):
                 ended = await executor.run()
-        found = await book(lambda rows: _report(rows, row.id))
+        found = await book(lambda rows: told(session.home, rows, orders.find(rows, row.id)))
     finally:
         book.close()
         await lane.aclose()
@@ -242,11 +243,6 @@ async def _fire_debts(session: Session, book: ThreadBook, id_: str) -> bool:
 # ---------------------------------------------------------------- reading
 
 
-def _report(rows: Rollouts, id_: str) -> Report:
-    row = orders.find(rows, id_)
-    return report(row, rows.waves(row.id), rows.targets(row.id))
-
-
 def _show(session: Session, found: Report) -> None:
     if session.as_json:
         session.json(found)
@@ -265,8 +261,8 @@ def _code(found: Report) -> int:
 async def show(session: Session, args: argparse.Namespace) -> int:
     """Exit code 0 whatever it shows."""
     with _refusals(), _rows(session) as rows:
-        found = _report(rows, args.rollout)
-        made = read_plan((row := orders.find(rows, args.rollout)).plan, row.digest)
+        row = orders.find(rows, args.rollout)
+        found, made = told(session.home, rows, row), read_plan(row.plan, row.digest)
     if found.state == "planned" and not session.as_json:
         session.lines(rollout_text.plan_lines(found.id, made))
     else:
@@ -277,7 +273,7 @@ async def show(session: Session, args: argparse.Namespace) -> int:
 async def list_rollouts(session: Session, args: argparse.Namespace) -> int:
     """Newest first."""
     with _rows(session) as rows:
-        found = [report(row, rows.waves(row.id), rows.targets(row.id)) for row in rows.rollouts()]
+        found = [told(session.home, rows, row) for row in rows.rollouts()]
     if session.as_json:
         session.json(found)
     else:

@@ -67,7 +67,8 @@ def headline(found: Report) -> str:
     """The state in capitals where it is not yet, or never, what was wanted."""
     state = found.state if found.success or found.state in ("running", "planned") else found.state.upper()
     wants = {"pause": ", pausing", "keep": ", being aborted", "revert": ", being reverted"}
-    return f"{state}{wants.get(found.want, '')}" + (f": {found.why}" if found.why else "")
+    nobody = ", BUT NO CONSOLE CARRIES IT OUT" if found.orphan else ""
+    return f"{state}{nobody}{wants.get(found.want, '')}" + (f": {found.why}" if found.why else "")
 
 
 def _wave_lines(wave: WaveReport) -> list[str]:

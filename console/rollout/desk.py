@@ -13,7 +13,8 @@ from console.deploy import Progress, Reach
 from console.failure import Failure
 from console.home import Home
 from console.rollout import orders
-from console.rollout.executor import Executor, ThreadBook
+from console.rollout.book import ThreadBook
+from console.rollout.executor import Executor
 from console.rollout.nodes import LiveNodes
 from console.rollout.orders import OrderRefused
 from console.rollout.plan import Plan, read_plan
@@ -54,7 +55,7 @@ class LiveDesk:
         self._book.close()
 
     async def reports(self) -> list[Report]:
-        return await self._book(lambda rows: [_report(rows, row) for row in rows.rollouts()])
+        return await self._book(lambda rows: [told(self._home, rows, row) for row in rows.rollouts()])
 
     async def order(self, id_: str, order: Order) -> bool:
         elsewhere = is_carried_out(self._home, id_)
@@ -93,7 +94,7 @@ class LiveDesk:
             )
             executor = Executor(id_, book=self._book, nodes=nodes, operator=self._operator, wall_s=time.time)
             ended = await executor.run()
-        return await self._book(lambda rows: _report(rows, ended))
+        return await self._book(lambda rows: told(self._home, rows, ended))
 
     def _locked(self, id_: str) -> AbstractContextManager[None]:
         if is_carried_out(self._home, id_):
@@ -101,8 +102,10 @@ class LiveDesk:
         return carrying_out(self._home, id_)
 
 
-def _report(rows: Rollouts, row: RolloutRow) -> Report:
-    return report(row, rows.waves(row.id), rows.targets(row.id))
+def told(home: Home, rows: Rollouts, row: RolloutRow) -> Report:
+    """How the rollout stands now, and whether anybody carries it out."""
+    carried_out = row.state == "running" and is_carried_out(home, row.id)
+    return report(row, rows.waves(row.id), rows.targets(row.id), carried_out=carried_out)
 
 
 def open_archive(home: Home, row: RolloutRow, plan: Plan) -> Archive:

@@ -8,85 +8,29 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from dataclasses import replace
+from typing import Any
 
 import msgspec
 
 from console.deploy import DeployFailed
 from console.link.errors import LinkError
+from console.rollout.book import Book
 from console.rollout.decide import Step, decide
 from console.rollout.gates import Sample
+from console.rollout.line import Line
 from console.rollout.moves import Act
 from console.rollout.nodes import Nodes
 from console.rollout.outcomes import WRITES, Answer, Problem, after, deployment_id, problem_of
 from console.rollout.plan import Plan, read_plan
-from console.rollout.standing import Contact, Standing
+from console.rollout.standing import Standing
 from console.wire import AgentError
 from store.rollouts import RolloutRow, Rollouts, TargetRow, WaveRow
 
-T = TypeVar("T")
 TICK_S = 1.0
 # Answers that come together are looked at together: with 200 nodes a decision an answer would be too many.
 TOGETHER_S = 0.05
-BACKOFF_S_FIRST, BACKOFF_S_MAX = 0.5, 15.0
 KEEP_SOAK_US = 5_000_000
-
-
-class Book(Protocol):
-    """Does something with the rows, in the one thread that has them."""
-
-    async def __call__(self, act: Callable[[Rollouts], T]) -> T: ...
-
-
-class ThreadBook:
-    """The rows in a thread of their own, so that a slow disk stops no key and no link."""
-
-    def __init__(self, path: Path) -> None:
-        self._path, self._rows = path, list[Rollouts]()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="rollouts")
-
-    async def __call__(self, act: Callable[[Rollouts], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._with_rows, act)
-
-    def _with_rows(self, act: Callable[[Rollouts], T]) -> T:
-        if not self._rows:
-            self._rows.append(Rollouts(self._path))
-        return act(self._rows[0])
-
-    def close(self) -> None:
-        """Closes the file, in its thread."""
-        for rows in self._rows:
-            self._thread.submit(rows.close).result()
-        self._thread.shutdown()
-
-
-@dataclass(slots=True)
-class Line:
-    """One node as it was reached so far; times on the loop's clock."""
-
-    busy: bool = False
-    asked_s: float = -1e9
-    silent_since_s: float | None = None
-    losses: int = 0
-    not_before_s: float = 0.0
-
-    def contact(self, now_s: float) -> Contact:
-        silent_s = 0.0 if self.silent_since_s is None else now_s - self.silent_since_s
-        return Contact(self.busy, now_s < self.not_before_s, now_s - self.asked_s, silent_s)
-
-    def heard(self, answer: Answer, now_s: float) -> None:
-        """Notes whether the node did what it was asked, or is to be left alone for a moment."""
-        self.asked_s = now_s
-        if not isinstance(answer, Problem) or answer.kind in ("skip", "failed"):
-            self.silent_since_s, self.losses, self.not_before_s = None, 0, 0.0
-            return
-        if answer.kind != "ask" and self.silent_since_s is None:
-            self.silent_since_s = now_s
-        self.losses += 1
-        self.not_before_s = now_s + min(BACKOFF_S_MAX, BACKOFF_S_FIRST * 2.0 ** min(self.losses, 10))
 
 
 class Executor:
@@ -216,7 +160,7 @@ class Executor:
     def _with_before(self, target: TargetRow, before: Answer) -> TargetRow:
         if not isinstance(before, Sample) or before.digest in ("", self._plan.bundle.digest):
             return replace(target, after="")
-        return replace(target, before=_json(before), after="")
+        return replace(target, before=msgspec.json.encode(before).decode(), after="")
 
     async def _intend(self, target: TargetRow, act: Act) -> TargetRow:
         id_ = target.deployment or deployment_id(self._id, target.node, target.goal, target.attempt)
@@ -259,10 +203,6 @@ class Executor:
         """Whether the row is to be written: a look that shows nothing new costs the disk nothing."""
         told = [(r.state, r.asked, r.cause, r.attempt, r.debt, r.seen_boot) for r in (before, row)]
         return told[0] != told[1] or row.seen_us - self._kept_us.get(row.node, 0) >= KEEP_SOAK_US
-
-
-def _json(sample: Sample) -> str:
-    return msgspec.json.encode(sample).decode()
 
 
 def _tell(answer: Answer) -> str:

@@ -40,7 +40,10 @@ class WaveReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """All of it. `success` only where every node of the plan runs the bundle."""
+    """All of it. `success` only where every node of the plan runs the bundle.
+
+    `orphan`: it is running by its rows, and no process of this console carries it out.
+    """
 
     id: str
     bundle: str
@@ -52,13 +55,16 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     operator: str
     created_wall_s: float
     success: bool
+    orphan: bool = False
     counts: dict[str, int]
     waves: tuple[WaveReport, ...]
     causes: tuple[Cause, ...]
     left_out: tuple[LeftOut, ...]
 
 
-def report(rollout: RolloutRow, waves: Sequence[WaveRow], targets: Sequence[TargetRow]) -> Report:
+def report(
+    rollout: RolloutRow, waves: Sequence[WaveRow], targets: Sequence[TargetRow], *, carried_out: bool = True
+) -> Report:
     """Raises ValueError where the plan is not what was stored."""
     plan = read_plan(rollout.plan, rollout.digest)
     standing = Standing(plan, rollout, waves, targets, dict[str, Contact]())
@@ -74,6 +80,7 @@ def report(rollout: RolloutRow, waves: Sequence[WaveRow], targets: Sequence[Targ
         operator=rollout.operator,
         created_wall_s=rollout.created_wall_s,
         success=rollout.state == "done",
+        orphan=rollout.state == "running" and not carried_out,
         counts=dict(sorted(Counter(node.state for node in nodes.values()).items())),
         waves=tuple(_wave(standing, wave, plan, nodes) for wave in waves),
         causes=group(rollout.id, targets),

@@ -43,6 +43,8 @@ FIGURE_ROLES: dict[str, Role] = {"fail": "alarm", "unknown": "unknown"}
 
 def state_span(report: Report) -> Span:
     """The rollout's state; loud where it stands with something missing."""
+    if report.orphan:
+        return "nobody runs it", "warn"
     text = report.state if not report.want else f"{report.state}, {wanted(report)}"
     return text, STATE_ROLES.get(report.state, "base")
 
@@ -59,7 +61,8 @@ def report_lines(report: Report, look: Look, width: int) -> list[Spans]:
     lines: list[Spans] = [
         ((title if number == 0 else " " * len(title), "strong"), (line, "base")) for number, line in enumerate(told)
     ]
-    lines += [((f" {line}", "warn"),) for line in wrap(report.why, width - 2)] if report.why else []
+    why = "no console carries it out now: c goes on with it" if report.orphan else report.why
+    lines += [((f" {line}", "warn"),) for line in wrap(why, width - 2)] if why else []
     lines += [(), *(line for wave in report.waves for line in _lane(wave, look, width))]
     lines += [(), *_legend(report, look, width)]
     lines += _trials(report)

@@ -163,7 +163,7 @@ def test_a_rollout_whose_console_is_killed_in_its_second_wave_is_finished_by_the
         process.wait()
     assert node == "pump-02"
     _, shown, _ = outstation(home, "rollout", "show", made["id"])
-    assert (shown["state"], shown["success"]) == ("running", False)
+    assert (shown["state"], shown["success"], shown["orphan"]) == ("running", False, True)
     code, ended, told = outstation(home, "rollout", "resume", made["id"], "--yes")
     assert code == 0, told + json.dumps(ended, indent=2)
     assert (ended["state"], ended["counts"]) == ("done", {"ok": 3})

@@ -94,6 +94,17 @@ def test_only_one_process_carries_a_rollout_out(home: Home) -> None:
     assert not is_carried_out(home, "r")
 
 
+def test_a_running_rollout_that_nobody_carries_out_is_told_as_that(cli: Run, home: Home, kept: str) -> None:
+    with Rollouts(home.catalog) as rows:
+        orders.start(rows, kept, wall_s=2.0)
+    told = "running, BUT NO CONSOLE CARRIES IT OUT"
+    assert told in cli("show", kept)[1]
+    with carrying_out(home, kept):
+        assert told not in cli("show", kept)[1]
+    assert cli("pause", kept)[0] == 0
+    assert "PAUSED: a person paused it; no console carried it out then" in cli("show", kept)[1]
+
+
 def test_partial_is_never_written_as_success(home: Home, kept: str) -> None:
     with Rollouts(home.catalog) as rows:
         rows.set_rollout(kept, wall_s=2.0, state="partial", why="1 of 2 nodes run it, 1 owed")
