@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Protocol
+from typing import Final, Protocol
 
 from console.client import AgentClient
 from console.identity import check_not_doubled
@@ -16,6 +17,11 @@ from console.pace import BootClock, ClockOffset, Pace, with_value
 from console.view import STALE_AFTER_PERIODS, LinkState, NodeView
 from console.wire import AgentError
 from nodeagent.protocol import Telemetry
+
+_CONNECT_CALL: Final = re.compile(
+    r"(?:channel refused: )?\[Errno (\d+)\] Connect call failed \('([^']+)', (\d+)[^)]*\)"
+)
+_SAID: Final = {"110": "no answer from", "111": "connection refused by", "113": "no route to"}
 
 
 class Link(Protocol):
@@ -208,4 +214,15 @@ def explain(error: BaseException) -> str:
         if text and not any(text in part for part in parts):
             parts.append(text)
         cause = cause.__cause__
-    return ": ".join(parts)
+    return plain_words(": ".join(parts))
+
+
+def plain_words(text: str) -> str:
+    """asyncio's sentence about a failed connection as a person says it: `connection refused by 127.0.0.1:38153`."""
+    return _CONNECT_CALL.sub(_said, text)
+
+
+def _said(found: re.Match[str]) -> str:
+    number, host, port = found.groups()
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return f"{_SAID.get(number, 'no connection to')} {where}"

@@ -14,7 +14,7 @@ from console.messages import WorkChanged
 from console.operations import Step
 from console.screens.page import Page, bindings
 from console.work import Work
-from nodeagent.protocol import BundleTelemetry
+from nodeagent.protocol import BundleTelemetry, Deployment, DeploymentState
 from widgets.cells import wrap
 from widgets.look import Look, Role, Spans
 from widgets.textview import TextView
@@ -43,6 +43,8 @@ class WatchPage(Page):
         self.about = node
         self.title_row = TitleRow(look)
         self.text = TextView(look)
+        self.ended: Deployment | None = None
+        self._asked = ""
 
     def body(self) -> Iterable[Widget]:
         return (self.title_row, self.text)
@@ -55,8 +57,20 @@ class WatchPage(Page):
         return self.about
 
     def on_work_changed(self, message: WorkChanged) -> None:
-        if message.work.node == self.about:
-            self.draw(None)
+        work = message.work
+        if work.node != self.about:
+            return
+        if work.kind == "deployments" and work.state == "done":
+            self.ended = next(iter(work.result), None)
+        self.draw(None)
+
+    def _ask_what_became(self, running: str) -> None:
+        """Asks the node for its deployments, once for each thing that runs after a trial."""
+        if self._asked == running:
+            return
+        self._asked = running
+        operations, node = self.seat.operations, self.about
+        self.seat.begin("deployments", "deployments", node, lambda _: operations.deployments(node), quiet=True)
 
     def on_resize(self) -> None:
         self.call_after_refresh(self.draw, None)
@@ -101,7 +115,11 @@ class WatchPage(Page):
         bundle = next((b for b in state.bundles if b.trial is not None), None)
         if bundle is None or bundle.trial is None:
             running = ", ".join(f"{b.bundle} {b.version} r{b.revision}" for b in state.bundles) or "nothing"
-            return [((" nothing is on trial.  active: ", "base"), (running, "strong"))]
+            self._ask_what_became(running)
+            said = outcome(self.ended, state)
+            told: list[Spans] = [((f" {line}", "strong"),) for line in wrap(said, width - 2)] if said else []
+            return [*told, ((" nothing is on trial.  active: ", "base"), (running, "strong"))]
+        self._asked, self.ended = "", None
         trial = bundle.trial
         age_s = state.view.age_s(self.board.now_s) or 0.0
         left_s = max(0.0, trial.seconds_left - (age_s if state.stale else 0.0))
@@ -135,8 +153,34 @@ def _told(work: Work) -> str:
     """The steps of finished work in one sentence; what was repeated is told once."""
     told: dict[str, str] = {}
     for step in work.steps:
-        told[step.step] = figures.size(step.total_bytes) if step.total_bytes else step.text
-    return ", ".join(f"{name} {text}".strip() for name, text in told.items() if name != "trial")
+        told[step.step] = f" {figures.size(step.total_bytes)}" if step.total_bytes else ""
+    return "done: " + ", ".join(f"{name}{size}" for name, size in told.items() if name != "trial")
+
+
+def outcome(ended: Deployment | None, state: NodeState) -> str:
+    """What became of the newest deployment of a node; empty while it is not known or not at an end."""
+    if ended is None:
+        return ""
+    title = f"{ended.bundle} {ended.version}"
+    if ended.state is DeploymentState.COMMITTED:
+        return f"{title} r{ended.revision} COMMITTED" + (f" by {ended.actor}" if ended.actor else "")
+    why = [ended.reason.value] if ended.reason else []
+    why += [ended.error.message] if ended.error else []
+    if ended.state is DeploymentState.ROLLED_BACK:
+        return ": ".join([f"{title} went back to {_previous(ended, state)}", *why])
+    if ended.state is DeploymentState.REFUSED:
+        return ": ".join([f"{title} was refused", *why])
+    return ""
+
+
+def _previous(ended: Deployment, state: NodeState) -> str:
+    """What runs again, with its version when the node still runs it."""
+    if ended.previous_revision is None:
+        return "no bundle"
+    for bundle in state.bundles:
+        if bundle.bundle == ended.bundle and bundle.revision == ended.previous_revision:
+            return f"{bundle.bundle} {bundle.version} r{bundle.revision}"
+    return f"r{ended.previous_revision}"
 
 
 def _progress(step: Step, width: int, look: Look) -> Spans:
