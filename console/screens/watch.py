@@ -163,7 +163,7 @@ def outcome(ended: Deployment | None, state: NodeState) -> str:
         return ""
     title = f"{ended.bundle} {ended.version}"
     if ended.state is DeploymentState.COMMITTED:
-        return f"{title} r{ended.revision} COMMITTED" + (f" by {ended.actor}" if ended.actor else "")
+        return f"{title} r{ended.revision} COMMITTED" + (f", deployed by {ended.actor}" if ended.actor else "")
     why = [ended.reason.value] if ended.reason else []
     why += [ended.error.message] if ended.error else []
     if ended.state is DeploymentState.ROLLED_BACK:

@@ -46,3 +46,11 @@ def test_a_trial_that_ended_says_why_and_what_runs_again() -> None:
         f"{runs.bundle} 9.9 went back to {back}: {RollbackReason.FAILED.value}: 50 errors in 50 predictions"
     )
     assert outcome(None, state) == ""
+
+
+def test_a_commit_names_who_deployed_for_the_row_does_not_say_who_confirmed() -> None:
+    state = survey(plant(), NOW_S, WALL_S, {}).nodes["press-07"]
+    done = Deployment(
+        id="d", bundle="pump", version="2", digest="sha256:0", state=DeploymentState.COMMITTED, revision=3, actor="bob"
+    )
+    assert outcome(done, state) == "pump 2 r3 COMMITTED, deployed by bob"
