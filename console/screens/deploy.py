@@ -149,9 +149,9 @@ class PassportView(View):
         if not self.passport.fits:
             lines.append(((" It does not fit: nothing is sent.", "strong"),))
             return lines
-        lines.append(((" trial window  ", "dim"), (figures.countdown(WINDOWS_S[self.window]), "strong"),
-                      ("   unconfirmed by then, the node goes back by itself", "base")))  # fmt: skip
-        return lines
+        lines.append(((" trial window  ", "dim"), (figures.countdown(WINDOWS_S[self.window]), "strong")))
+        text = "unconfirmed by then, the node goes back by itself; left and right change it"
+        return [*lines, *(((f"{'':<15}{line}", "base"),) for line in wrap(text, width - 16))]
 
     def on_key(self, event: events.Key) -> None:
         if event.key in ("left", "right"):

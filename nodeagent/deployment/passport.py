@@ -102,8 +102,8 @@ def _memory(facts: Mapping[str, Any], blob_sizes: Mapping[str, int], node: NodeF
     peak = int(facts.get("peak_memory_bytes") or 0) or 3 * max(blob_sizes.values(), default=0)
     need = WORKER_BYTES + peak
     if node.memory_bytes_available is None:
-        return PassportItem(name="memory", verdict="unknown", text=f"needs {_mb(need)} beside the present worker")
-    text = f"needs {_mb(need)} beside the present worker, {_mb(node.memory_bytes_available)} available"
+        return PassportItem(name="memory", verdict="unknown", text=f"needs {_size(need)} beside the present worker")
+    text = f"needs {_size(need)} beside the present worker, {_size(node.memory_bytes_available)} available"
     if need <= node.memory_bytes_available:
         return PassportItem(name="memory", verdict="yes", text=text)
     fix = "Both revisions do not fit at once: activate with --allow-gap, or free memory."
@@ -116,12 +116,12 @@ def _disk(blob_sizes: Mapping[str, int], node: NodeFacts) -> PassportItem:
         fix = "Mount it for writing and check it; serving goes on meanwhile."
         return PassportItem(name="disk", verdict="no", text="the disk is read-only", fix=fix)
     if node.disk_bytes_free is None:
-        return PassportItem(name="disk", verdict="unknown", text=f"needs {_mb(need)}")
+        return PassportItem(name="disk", verdict="unknown", text=f"needs {_size(need)}")
     left = node.disk_bytes_free - need
-    text = f"needs {_mb(need)}, {_mb(node.disk_bytes_free)} free"
+    text = f"needs {_size(need)}, {_size(node.disk_bytes_free)} free"
     if left >= node.disk_bytes_free_min:
         return PassportItem(name="disk", verdict="yes", text=text)
-    fix = f"Free {_mb(node.disk_bytes_free_min - left)}, or lower [records] bytes_max in node.toml."
+    fix = f"Free {_size(node.disk_bytes_free_min - left)}, or lower [records] bytes_max in node.toml."
     return PassportItem(name="disk", verdict="no", text=text, fix=fix)
 
 
@@ -164,5 +164,5 @@ def _service(node: NodeFacts) -> PassportItem:
     return PassportItem(name="service", verdict="yes", text="in service")
 
 
-def _mb(count: int) -> str:
-    return f"{count / 1e6:.1f} MB"
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 999_950_000 else f"{count / 1e6:.1f} MB"

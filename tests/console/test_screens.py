@@ -263,3 +263,8 @@ def test_the_pictures_can_be_exported() -> None:
             return seat.export_screenshot()
 
     assert "press-07" in asyncio.run(run(sample_seat()))
+
+
+def test_the_sentence_about_the_trial_window_is_whole_at_eighty_columns() -> None:
+    text = " ".join(show("o", "d", "enter").split())
+    assert "unconfirmed by then, the node goes back by itself; left and right change it" in text

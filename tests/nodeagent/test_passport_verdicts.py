@@ -76,3 +76,10 @@ def test_blobs_that_the_node_holds_need_no_room() -> None:
     tight = dataclasses.replace(NODE, disk_bytes_free=(64 << 20) + (8 << 20) + 512 * 1024)
     assert verdicts(tight)["disk"] == "no"
     assert verdicts(dataclasses.replace(tight, held=frozenset({"sha256:a", "sha256:b"})))["disk"] == "yes"
+
+
+def test_room_is_told_in_gigabytes_where_there_are_that_many() -> None:
+    node = dataclasses.replace(NODE, memory_bytes_available=23_958_500_000, disk_bytes_free=12_400_000_000)
+    texts = {item.name: item.text for item in judge({}, {"sha256:a": 5_000_000}, node).items}
+    assert texts["memory"].endswith("24.0 GB available")
+    assert texts["disk"].endswith(" MB, 12.4 GB free")
