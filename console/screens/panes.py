@@ -216,6 +216,6 @@ class DeploymentsPane(Table):
                 "actor": (d.actor, "base"),
                 "gap": (figures.whole(d.switch_gap_ms) if d.switch_gap_ms is not None else figures.NONE, "base"),
                 "reach": (d.reachability or figures.NONE, "dim"),
-                "error": (f"{d.error.code}: {d.error.message}" if d.error else "", "base"),
+                "error": (f"{d.error.message} ({d.error.code})" if d.error else "", "base"),
             }
         )

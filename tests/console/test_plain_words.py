@@ -7,10 +7,12 @@ import pytest
 from console.board import survey
 from console.link.errors import ChannelRefused
 from console.sample_plant import NOW_S, WALL_S, plant
+from console.screens.panes import DeploymentsPane
 from console.screens.watch import outcome
 from console.view import LinkState
 from console.watch import explain
 from nodeagent.protocol import Deployment, DeploymentState, Error, RollbackReason
+from widgets.look import LOOKS
 
 REFUSED = "channel refused: [Errno 111] Connect call failed "
 
@@ -54,3 +56,14 @@ def test_a_commit_names_who_deployed_for_the_row_does_not_say_who_confirmed() ->
         id="d", bundle="pump", version="2", digest="sha256:0", state=DeploymentState.COMMITTED, revision=3, actor="bob"
     )
     assert outcome(done, state) == "pump 2 r3 COMMITTED, deployed by bob"
+
+
+def test_the_history_of_a_node_says_the_reason_first_and_its_code_last() -> None:
+    error = Error(code="golden_mismatch", message="3 of 8 outputs differ")
+    pane = DeploymentsPane(LOOKS["grey"]())
+    pane.deployments = {
+        "d": Deployment(
+            id="d", bundle="pump", version="2", digest="sha256:0", state=DeploymentState.REFUSED, error=error
+        )
+    }
+    assert pane._deployment_row("d").cells["error"][0] == "3 of 8 outputs differ (golden_mismatch)"
