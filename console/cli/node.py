@@ -73,7 +73,7 @@ async def add_node(session: Session, args: argparse.Namespace) -> int:
         line=args.line,
         machine=args.machine,
         labels=tuple(args.label),
-        identity_files=tuple(args.identity) or found.identity_files,
+        identity_files=tuple(_key_file(name) for name in args.identity) or found.identity_files,
         proxy_command=found.proxy_command,
     )
     if not session.as_json:
@@ -90,6 +90,14 @@ async def add_node(session: Session, args: argparse.Namespace) -> int:
     else:
         session.line(f"added {name}" + (f", node id {address.node_id}" if address.node_id else ", not seen yet"))
     return OK
+
+
+def _key_file(name: str) -> str:
+    """The key's whole path, so that it is found from any folder. Raises Failure where there is none."""
+    path = Path(name).expanduser().absolute()
+    if not path.is_file() and not path.with_name(f"{path.name}.pub").is_file():
+        raise Failure(f"there is no key {path}", "name the private key, or the .pub of a key in your ssh-agent")
+    return str(path)
 
 
 def _show_way(session: Session, address: NodeAddress, notes: tuple[str, ...]) -> None:

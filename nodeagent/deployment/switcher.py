@@ -1,6 +1,6 @@
 """What the plant owes to a transition, one thing at a time: workers follow the rows, never the other way round.
 
-Each action may be done twice, and a failed one is not the end: `reconcile` compares what serves with what the rows say.
+Each action may be done twice; a restart makes the workers what the rows say.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Callable
 from nodeagent.deployment.activations import Activations
 from nodeagent.deployment.bindings import BindingError
 from nodeagent.deployment.deployment import Action, Transition
-from nodeagent.protocol import WorkerState
 from nodeagent.runtime.runtime import Refused, Runtimes
 from nodeagent.spec import Activation
 from nodeagent.state.database import NodeDatabase
@@ -67,23 +66,6 @@ class Switcher:
             return
         before = await self.revision(name, previous)
         await self._runtimes.ensure(await self._activations.of(row, trial=trial, previous=before))
-
-    async def reconcile(self, wanted: dict[str, tuple[int, bool, int | None]]) -> None:
-        """Ensures each bundle (revision, in trial, previous) that serves another revision, or none at all."""
-        if self.lock.locked():
-            return
-        async with self.lock:
-            now = {item.bundle: item for item in self._runtimes.telemetry()}
-            for name, (number, trial, previous) in wanted.items():
-                item = now.get(name)
-                if item is not None and item.revision == number and item.state is not WorkerState.STOPPED:
-                    continue
-                try:
-                    await self.ensure(name, number, trial=trial, previous=previous)
-                except Refused as error:
-                    self._log("error", "deployer", f"{name} r{number}: {error.message}")
-                except UNUSABLE as error:
-                    self._log("error", "deployer", f"{name} r{number}: {error}")
 
     async def _do(self, action: Action, row: Deployment) -> None:
         name = row.bundle

@@ -67,7 +67,8 @@ class Launcher:
         self._silent_s_max = silent_s_max
         self._notifier = Notifier()
         self._selector = selectors.DefaultSelector()
-        self._listeners = Listeners(settings.run_dir(state), group=settings.api.group)
+        self._run = settings.run_dir(state)
+        self._listeners = Listeners(self._run, group=settings.api.group)
         self._listeners.open("agent", shared=True)
         self._listeners.open("monitor", shared=True)
         if settings.serve.tcp:
@@ -275,6 +276,9 @@ class Launcher:
                 pass
             case "ready":
                 self._notifier.ready()
+                print(
+                    f"launcher: ready; the console finds it at {self._run / 'agent.sock'}", file=sys.stderr, flush=True
+                )
             case "listen":
                 fds.append(self._listeners.open(str(packet["name"])).fileno())
             case "unlisten":
