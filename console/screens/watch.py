@@ -30,6 +30,8 @@ _FIGURES: tuple[tuple[str, Callable[[BundleTelemetry], float | None]], ...] = (
     ("restarts", lambda b: float(b.restarts_total)),
 )
 
+FINAL = frozenset({DeploymentState.COMMITTED, DeploymentState.ROLLED_BACK, DeploymentState.REFUSED})
+
 
 class WatchPage(Page):
     """Leaving it never stops the work."""
@@ -44,7 +46,8 @@ class WatchPage(Page):
         self.title_row = TitleRow(look)
         self.text = TextView(look)
         self.ended: Deployment | None = None
-        self._asked = ""
+        self._on_trial = ""
+        self._asking = False
 
     def body(self) -> Iterable[Widget]:
         return (self.title_row, self.text)
@@ -60,15 +63,17 @@ class WatchPage(Page):
         work = message.work
         if work.node != self.about:
             return
-        if work.kind == "deployments" and work.state == "done":
-            self.ended = next(iter(work.result), None)
+        if work.kind == "deployments" and not work.running:
+            self._asking = False
+            found = work.result if work.state == "done" else ()
+            self.ended = next((one for one in found if one.id == self._on_trial and one.state in FINAL), self.ended)
         self.draw(None)
 
-    def _ask_what_became(self, running: str) -> None:
-        """Asks the node for its deployments, once for each thing that runs after a trial."""
-        if self._asked == running:
+    def _ask_what_became(self) -> None:
+        """Asks the node what became of the trial that this screen showed, until it is known."""
+        if not self._on_trial or self._asking or self.ended is not None:
             return
-        self._asked = running
+        self._asking = True
         operations, node = self.seat.operations, self.about
         self.seat.begin("deployments", "deployments", node, lambda _: operations.deployments(node), quiet=True)
 
@@ -115,12 +120,12 @@ class WatchPage(Page):
         bundle = next((b for b in state.bundles if b.trial is not None), None)
         if bundle is None or bundle.trial is None:
             running = ", ".join(f"{b.bundle} {b.version} r{b.revision}" for b in state.bundles) or "nothing"
-            self._ask_what_became(running)
+            self._ask_what_became()
             said = outcome(self.ended, state)
             told: list[Spans] = [((f" {line}", "strong"),) for line in wrap(said, width - 2)] if said else []
             return [*told, ((" nothing is on trial.  active: ", "base"), (running, "strong"))]
-        self._asked, self.ended = "", None
         trial = bundle.trial
+        self._on_trial, self.ended = trial.deployment, None
         age_s = state.view.age_s(self.board.now_s) or 0.0
         left_s = max(0.0, trial.seconds_left - (age_s if state.stale else 0.0))
         bar = meter(left_s / trial.window_s if trial.window_s else 0.0, max(10, width - 50), self.look)
