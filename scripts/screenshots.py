@@ -25,6 +25,7 @@ from console.demo.plan import BAD_NODE, DEGRADING_NODE, GOOD_NODE  # noqa: E402
 from console.demo.provision import OPERATOR  # noqa: E402
 from console.demo.running import Demo, running_demo  # noqa: E402
 from console.live import LiveOperations  # noqa: E402
+from console.opening import Opened  # noqa: E402
 from console.seat import Seat  # noqa: E402
 from console.terminal import detect  # noqa: E402
 from console.times import SystemClock  # noqa: E402
@@ -86,8 +87,8 @@ async def seated(demo: Demo, size: tuple[int, int], **options: object):  # type:
     environ = {"TERM": "xterm-256color", "COLORTERM": "truecolor"} | ({"NO_COLOR": "1"} if options.get("mono") else {})
     operations = LiveOperations(demo.fleet, demo.home.catalog, operator=OPERATOR)
     seat = Seat(
-        demo.fleet,
-        operations,
+        Opened(demo.fleet, operations),
+        operator=OPERATOR,
         terminal=detect(environ, "ascii" if options.get("ascii") else "utf-8", link="lan"),
         clock=SystemClock(),
         clip_file=demo.home.path / "clip.txt",
@@ -175,10 +176,11 @@ async def faults(demo: Demo, label: str, size: tuple[int, int]) -> None:
     await demo.plant.command(do="stop-plc", plc=PLC)
     try:
         async with seated(demo, size) as (pilot, take):
-            await until(pilot, GOOD_NODE + " source plc")
-            take(f"fleet-fault-{label}")
             await press(pilot, "2")
+            await until(pilot, "source plc")
             take(f"alerts-fault-{label}")
+            await press(pilot, "1")
+            take(f"fleet-fault-{label}")
             await to_node(pilot, DEGRADING_NODE)
             take(f"node-fault-{label}")
             await to_node(pilot, GOOD_NODE)
