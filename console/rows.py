@@ -78,7 +78,7 @@ def _figures(state: NodeState, now_s: float) -> dict[str, str]:
         "rate": figures.rate(inferences(state)) if bundles else figures.NONE,
         "p95": figures.number(worst_p95(state)) if bundles else figures.NONE,
         "rejects": figures.rate(sum(b.rejects_per_s for b in bundles)) if bundles else figures.NONE,
-        "drift": ", ".join(b.drift for b in bundles),
+        "drift": ", ".join(_drift(b.drift) for b in bundles),
         "cpu": figures.whole(host.cpu_percent),
         "memory": figures.whole(figures.share(host.memory_bytes_used, host.memory_bytes_total)),
         "disk": figures.whole(disk_percent(state)),
@@ -113,3 +113,8 @@ def site_row(site: str, states: Sequence[NodeState], look: Look) -> Row:
     total = f"{figures.rate(sum(known))} inf/s" + (f" without {missing} unknown" if missing else "")
     nodes = f"{len(states)} node" + ("s" if len(states) != 1 else "")
     return Row({"group": (site or "no site", "strong"), "totals": (f"{nodes}  {'  '.join(counts)}  {total}", "dim")})
+
+
+def _drift(text: str) -> str:
+    """The node's word for drift in a column's width: what is still being watched says how much it has seen."""
+    return f"seen {text.removeprefix('watching ')}" if text.startswith("watching ") else text.partition(":")[0]
