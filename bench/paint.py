@@ -1,4 +1,4 @@
-"""The console in a real pseudo-terminal, 80x24, on the sample fleet: first paint, key to paint, bytes."""
+"""The console in a real pseudo-terminal, 80x24: first paint, key to paint on the sample fleet, bytes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import select
 import signal
 import struct
 import sys
+import tempfile
 import termios
 import time
 from statistics import median, quantiles
@@ -67,8 +68,10 @@ def run() -> list[Row]:
     for _ in range(PASSES):
         bare.append(_start([sys.executable, "-c", "print('up', flush=True); input()"], b"up"))
         empty.append(_start([sys.executable, "-c", _EMPTY], b"up"))
+        with tempfile.TemporaryDirectory(prefix="ob") as home:
+            ours.append(_start([sys.executable, "-m", "console", "--home", home], b"MONITOR"))
         terminal = _Terminal([sys.executable, "-m", "console.sample"])
-        ours.append(terminal.read_until(b"STATE"))
+        terminal.read_until(b"STATE")
         terminal.read_until_quiet(QUIET_S * 3)
         idle = terminal.read_until_quiet(2.0)
         for at in range(KEYS):

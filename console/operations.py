@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from console.rollout.desk import Order
-from console.rollout.report import Report
 from nodeagent.protocol import (
     Alert,
     Deployment,
@@ -20,6 +18,10 @@ from nodeagent.protocol import (
     RecordsPage,
     Trend,
 )
+
+if TYPE_CHECKING:
+    from console.rollout.desk import Order
+    from console.rollout.report import Report
 
 
 class OperationFailed(Exception):

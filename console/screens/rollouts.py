@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from textual.binding import BindingType
 from textual.widget import Widget
@@ -13,7 +13,6 @@ from textual.widget import Widget
 from console import figures
 from console.messages import WorkChanged
 from console.operations import OnStep
-from console.rollout.desk import Order
 from console.rollout.report import Report
 from console.screens.confirm import Change, ConfirmView
 from console.screens.page import Page, bindings
@@ -22,6 +21,9 @@ from console.work import Work
 from widgets.look import Look
 from widgets.table import Column, Row, Table
 from widgets.textview import TextView
+
+if TYPE_CHECKING:
+    from console.rollout.desk import Order
 
 COLUMNS = (
     Column("id", "ROLLOUT", 18, flex=2, width_max=40),
