@@ -38,6 +38,10 @@ class Activation(msgspec.Struct, frozen=True, kw_only=True):
     node_name: str
     site: str
 
+    def armed(self, on: bool) -> Activation:
+        """The same with write-back armed or in dry run."""
+        return msgspec.structs.replace(self, write_back="armed" if on else "dry_run")
+
     def __repr__(self) -> str:
         return f"Activation({self.bundle} {self.version} r{self.revision})"
 

@@ -77,14 +77,14 @@ class Activations:
     async def of(self, row: Revision, *, trial: bool, previous: Revision | None = None) -> Activation:
         """The activation of a revision. Raises MissingBindings, BindingError, and as `facts`.
 
-        In a trial write-back is armed only where the local switch names this model and binding revision and the
-        previous revision ran the same pipeline under the same bindings; anything else is a dry run until COMMIT.
+        Write-back is armed where the local switch names this model and binding revision; in a trial only where the
+        previous revision was armed with the same pipeline under the same bindings, else it is a dry run until COMMIT.
         """
         _, facts = await self.facts(row.digest)
         values = await self._bindings.at(row.binding_revision)
         if absent := bindings.missing(facts.bindings, values):
             raise MissingBindings(absent)
-        armed = f"{facts.model_digest}@{row.binding_revision}" in self._settings.write_back.armed
+        armed = self._is_armed(facts, row)
         if trial and armed:
             armed = previous is not None and await self._same_writes(facts, row, previous)
         place = self._place
@@ -122,7 +122,12 @@ class Activations:
 
     async def _same_writes(self, facts: Facts, row: Revision, previous: Revision) -> bool:
         _, before = await self.facts(previous.digest)
-        return before.pipeline_digest == facts.pipeline_digest and previous.binding_revision == row.binding_revision
+        same = before.pipeline_digest == facts.pipeline_digest and previous.binding_revision == row.binding_revision
+        return same and self._is_armed(before, previous)
+
+    def _is_armed(self, facts: Facts, row: Revision) -> bool:
+        """Whether the node's local switch names this model under these bindings."""
+        return f"{facts.model_digest}@{row.binding_revision}" in self._settings.write_back.armed
 
     def _path(self, digest: str | None) -> str | None:
         return str(self._blobs.path(digest)) if digest else None

@@ -50,6 +50,7 @@ class Action(enum.StrEnum):
     SWITCH_BACK = "switch back"
     DISCARD = "discard"  # the prepared candidate
     RETIRE = "retire"  # the warm previous
+    ARM_OUTPUTS = "arm outputs"  # those that were a dry run until the commit
     RAISE_FLOOR = "raise floor"  # inside the same transaction
 
 
@@ -67,7 +68,7 @@ class Transition:
 
 
 _S, _R, _E, _A = DeploymentState, RollbackReason, Event, Action
-_COMMIT = (_A.RAISE_FLOOR, _A.DISARM, _A.RETIRE)
+_COMMIT = (_A.RAISE_FLOOR, _A.DISARM, _A.RETIRE, _A.ARM_OUTPUTS)
 _BACK = (_A.DISARM, _A.SWITCH_BACK)
 
 # fmt: off

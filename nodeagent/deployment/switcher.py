@@ -80,6 +80,8 @@ class Switcher:
                 await self._runtimes.discard(name)
             case Action.RETIRE:
                 await self._runtimes.retire(name)
+            case Action.ARM_OUTPUTS:
+                await self._arm_outputs(row)
 
     async def arm(self, row: Deployment) -> None:
         """Lets the launcher keep the trial's deadline too. The caller holds `lock`."""
@@ -93,6 +95,11 @@ class Switcher:
         report = await self._runtimes.switch_back(row.bundle)
         if report is None or report.to_revision != row.previous_revision:
             await self.ensure(row.bundle, row.previous_revision, trial=False)
+
+    async def _arm_outputs(self, row: Deployment) -> None:
+        committed = await self.revision(row.bundle, row.revision)
+        assert committed is not None
+        await self._runtimes.commit(await self._activations.of(committed, trial=False))
 
     async def _previous(self, row: Deployment) -> Activation | None:
         before = await self.revision(row.bundle, row.previous_revision)

@@ -227,6 +227,7 @@ class BundleRuntime:
         if (link := self.active) is not None:
             with contextlib.suppress(WorkerGone):
                 await link.until(lambda: link.state == "active", START_S_MAX)
+            await self._arm(link, activation)
             self._beaten(link)
         self._ensure_keeping()
 
@@ -296,6 +297,29 @@ class BundleRuntime:
         self.previous = None
         link, self._crew.warm_previous = self._crew.warm_previous, None
         await self._crew.end(link)
+
+    async def commit(self, activation: Activation) -> None:
+        """The trial of what serves is over: workers start as `activation` from now on, outputs act if it says so."""
+        if self.wanted is not None and same(self.wanted, activation):
+            self.wanted = activation
+            if self.active is not None:
+                await self._arm(self.active, activation)
+
+    async def _arm(self, link: WorkerLink, activation: Activation) -> None:
+        """Tells a worker whether its outputs are armed. One that cannot be told is ended; the next one starts so."""
+        if link.state == "ended":
+            return
+        try:
+            if link.state in ("starting", "loading"):
+                raise WorkerGone(f"worker {link.worker} still loads")
+            answer = await link.ask("arm", timeout_s=ORDER_S_MAX, on=activation.write_back == "armed")
+        except (WorkerGone, OrderRefused) as error:
+            self._say("warning", f"arming: {error}; the worker is started anew")
+            link.kill()
+            return
+        link.activation = activation
+        for problem in answer["problems"]:
+            self._say("error", f"arming: {problem}")
 
     async def stop(self, *, safe: bool) -> None:
         """Ends everything; `safe`: outputs at the safe value, whether the worker still could write it or not."""

@@ -126,5 +126,6 @@ class Crew:
 
 
 def same(one: Activation, other: Activation) -> bool:
-    """Whether a worker of `one` serves as one of `other`: what it runs is the same, whatever the trial says."""
-    return msgspec.structs.replace(one, trial=other.trial, node_name=other.node_name, site=other.site) == other
+    """Whether a worker of `one` serves as one of `other`: it runs the same. What is armed it is told."""
+    told = {"trial": other.trial, "write_back": other.write_back, "node_name": other.node_name, "site": other.site}
+    return msgspec.structs.replace(one, **told) == other

@@ -123,6 +123,12 @@ class Runtimes:
         async with runtime.lock:
             await runtime.retire()
 
+    async def commit(self, a: Activation) -> None:
+        """After COMMIT: arms outputs that were a dry run in the trial."""
+        runtime = self._bundle(a.bundle)
+        async with runtime.lock:
+            await runtime.commit(a)
+
     async def stop(self, bundle: str, *, safe: bool) -> None:
         """Ends a bundle's workers; `safe`: outputs at the safe value."""
         runtime = self._bundle(bundle)

@@ -72,10 +72,10 @@ class ModbusWrite:
     def __init__(self, options: ModbusWriteOptions, context: SinkContext, *, allow_is_bound: bool) -> None:
         self.options = options
         self.would_write_total = 0
-        self._refusal = options.guard.refusal(
-            options.register, armed=context.write_back == "armed", allow_is_bound=allow_is_bound
-        )
-        self._writer = ModbusWriter(self._connect, item(options), options.guard, context.clock, safe=options.safe)
+        self._clock = context.clock
+        self._allow_is_bound = allow_is_bound
+        self._refusal = self._refusal_when(armed=context.write_back == "armed")
+        self._writer = self._new_writer()
         self._task: asyncio.Task[None] | None = None
         self._running = False
         self._standing: bool | None = None
@@ -87,8 +87,20 @@ class ModbusWrite:
 
     async def start(self) -> None:
         self._running = True
-        if self.armed:
-            self._task = asyncio.create_task(self._writer.run(), name=f"write {self.options.register}")
+        self._start_writer()
+
+    async def arm(self, on: bool) -> None:
+        """The next valid decision is the first that is written. Raises SinkFailed as `safe` does."""
+        if (refusal := self._refusal_when(armed=on)) == self._refusal:
+            return
+        try:
+            if self.armed:
+                await self.safe()
+        finally:
+            await self._end_writer()
+            self._refusal, self._writer = refusal, self._new_writer()
+            if self._running:
+                self._start_writer()
 
     def offer(self, outcome: Outcome) -> None:
         o = self.options
@@ -111,10 +123,7 @@ class ModbusWrite:
     async def close(self) -> None:
         """Lets the connection go; the register stays as it is."""
         self._running = False
-        if self._task is not None:
-            await ended(self._task)
-            self._task = None
-            await self._writer.close()
+        await self._end_writer()
 
     def telemetry(self) -> SinkTelemetry:
         writer = self._writer if self.armed else None
@@ -143,6 +152,24 @@ class ModbusWrite:
         if self._task is None or not self._task.done() or self._task.cancelled():
             return ""
         return f"the writer ended: {self._task.exception()!r}"
+
+    def _refusal_when(self, *, armed: bool) -> str:
+        o = self.options
+        return o.guard.refusal(o.register, armed=armed, allow_is_bound=self._allow_is_bound)
+
+    def _new_writer(self) -> ModbusWriter:
+        o = self.options
+        return ModbusWriter(self._connect, item(o), o.guard, self._clock, safe=o.safe)
+
+    def _start_writer(self) -> None:
+        if self.armed:
+            self._task = asyncio.create_task(self._writer.run(), name=f"write {self.options.register}")
+
+    async def _end_writer(self) -> None:
+        if self._task is not None:
+            await ended(self._task)
+            self._task = None
+            await self._writer.close()
 
     async def _connect(self) -> ModbusLink:
         o = self.options

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from nodeagent.clock import Clock
 from nodeagent.pipeline.outcome import Outcome
@@ -54,6 +54,17 @@ class Sink(Protocol):
 
     def telemetry(self) -> SinkTelemetry:
         """Delivered, waiting, lost."""
+
+
+@runtime_checkable
+class WritesBack(Protocol):
+    """A sink that writes to a plant, and so is armed or makes a dry run of it."""
+
+    async def arm(self, on: bool) -> None:
+        """From here on it writes, or only says what it would. What was decided before is not written any more.
+
+        Disarming leaves the safe value behind it. Raises SinkFailed when that did not arrive; it is disarmed then too.
+        """
 
 
 class SinkFailed(Exception):

@@ -149,6 +149,11 @@ class BundleWorker:
         self.held = on
         return [] if self._plant is None else await self._plant.hold(on)
 
+    async def arm(self, on: bool) -> list[str]:
+        """Write-back acts from here on, or is a dry run. What failed, in words."""
+        self.activation = self.activation.armed(on)
+        return [] if self._plant is None else await self._plant.arm(on)
+
     async def stop(self) -> None:
         """Ends for good: requests under way are answered, safe values written, records flushed."""
         if self.state == "active":

@@ -144,6 +144,8 @@ class WorkerControl:
                     fed.close()
             case "hold":
                 return {"problems": await worker.hold(bool(body["on"]))}
+            case "arm":
+                return {"problems": await worker.arm(bool(body["on"]))}
             case "tap":
                 (self._tappers.add if body["on"] else self._tappers.discard)(channel)
                 self._set_tap()

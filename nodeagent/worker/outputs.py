@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Final
 
 from nodeagent.pipeline import registry
 from nodeagent.pipeline.config import PipelineConfig
 from nodeagent.pipeline.outcome import Outcome
 from nodeagent.protocol import SinkTelemetry
-from nodeagent.sinks.sink import Sink, SinkContext, SinkFailed
+from nodeagent.sinks.sink import Sink, SinkContext, SinkFailed, WritesBack
 
 SAFE_S_MAX: Final = 5.0
 CLOSE_S_MAX: Final = 3.0
@@ -43,8 +43,15 @@ class Outputs:
 
     async def safe(self) -> list[str]:
         """Writes every safe value at once; what failed, in words. Takes SAFE_S_MAX at most."""
-        results = await asyncio.gather(*(self._safe(word, sink) for word, sink in self._sinks))
+        results = await asyncio.gather(*(_in_time(word, sink.safe()) for word, sink in self._sinks))
         return [problem for problem in results if problem]
+
+    async def arm(self, on: bool) -> list[str]:
+        """Arms what writes to a plant, or disarms it; what failed, in words. While held it stands at its safe value."""
+        armed = [(word, sink) for word, sink in self._sinks if isinstance(sink, WritesBack)]
+        results = await asyncio.gather(*(_in_time(word, sink.arm(on)) for word, sink in armed))
+        problems = [problem for problem in results if problem]
+        return problems + (await self.safe() if self.held else [])
 
     async def hold(self, on: bool) -> list[str]:
         """Holds: no outcome acts any more, and the safe values are written. Releases: the next outcome acts again."""
@@ -59,16 +66,6 @@ class Outputs:
     def telemetry(self) -> list[SinkTelemetry]:
         return [sink.telemetry() for _, sink in self._sinks]
 
-    async def _safe(self, word: str, sink: Sink) -> str:
-        try:
-            async with asyncio.timeout(SAFE_S_MAX):
-                await sink.safe()
-        except TimeoutError:
-            return f"{word}: the safe value did not arrive in {SAFE_S_MAX:g} s"
-        except (SinkFailed, OSError) as error:
-            return f"{word}: {error}"
-        return ""
-
     async def _close(self, word: str, sink: Sink) -> str:
         try:
             async with asyncio.timeout(CLOSE_S_MAX):
@@ -78,3 +75,15 @@ class Outputs:
         except (SinkFailed, OSError) as error:
             return f"{word}: {error}"
         return ""
+
+
+async def _in_time(word: str, work: Awaitable[None]) -> str:
+    """Why the safe value did not arrive; empty: it did."""
+    try:
+        async with asyncio.timeout(SAFE_S_MAX):
+            await work
+    except TimeoutError:
+        return f"{word}: the safe value did not arrive in {SAFE_S_MAX:g} s"
+    except (SinkFailed, OSError) as error:
+        return f"{word}: {error}"
+    return ""

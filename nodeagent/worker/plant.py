@@ -122,6 +122,11 @@ class Plant:
         """Holds or releases the outputs; what failed, in words."""
         return [] if self._outputs is None else await self._outputs.hold(on)
 
+    async def arm(self, on: bool) -> list[str]:
+        """Arms or disarms what writes to the plant, now and whenever it is opened; what failed, in words."""
+        self._activation = self._activation.armed(on)
+        return [] if self._outputs is None else await self._outputs.arm(on)
+
     async def stop(self) -> None:
         """Ends the engine's task."""
         if self._working is not None:

@@ -61,6 +61,8 @@ async def serve(state: Path, fd: int) -> None:
                 return {"report": msgspec.to_builtins(report)}
             case "discard":
                 await runtimes.discard(bundle)
+            case "commit":
+                await runtimes.commit(activation(order))
             case "retire":
                 await runtimes.retire(bundle)
             case "stop":

@@ -226,3 +226,42 @@ def test_the_right_is_one_processs_and_the_kernel_frees_it_at_its_death(state, u
     asyncio.run(right.take(10.0))
     assert right.held
     right.leave()
+
+
+def test_outputs_that_were_a_dry_run_in_the_trial_act_from_the_commit_on(running, bundles, plc, until):
+    new = bundles.pipeline(2, pipeline(plc), bindings=BINDINGS)
+    running.ask("prepare", activation=new | {"trial": True})
+    running.ask("switch")
+    pid = pid_of(running, "active")
+    plc.write(SAFE)
+    until(lambda: "would write" in told_of_the_output(running), "the new one decides and only says what it would")
+    assert plc.output() == SAFE
+    running.ask("commit", activation=new | {"write_back": "armed"})
+    until(lambda: plc.output() == UNSAFE, "the same worker writes")
+    assert pid_of(running, "active") == pid
+    os.kill(pid, signal.SIGKILL)
+    plc.write(SAFE)
+    until(lambda: plc.output() == UNSAFE, "and so does the next one")
+
+
+def test_outputs_are_not_armed_under_a_hold(running, bundles, plc, until):
+    running.ask("ensure", activation=(new := bundles.pipeline(2, pipeline(plc), bindings=BINDINGS)))
+    until(lambda: "would write" in told_of_the_output(running), "it decides and only says what it would")
+    running.ask("hold", on=True)
+    plc.write(UNSAFE)
+    running.ask("commit", activation=new | {"write_back": "armed"})
+    assert plc.output() == SAFE
+    running.ask("hold", on=False)
+    until(lambda: plc.output() == UNSAFE, "released")
+
+
+def test_a_worker_that_is_told_to_disarm_leaves_the_safe_value(running, bundles, plc, until):
+    pid = pid_of(running, "active")
+    running.ask("ensure", activation=bundles.pipeline(1, pipeline(plc), bindings=BINDINGS))
+    assert (plc.output(), pid_of(running, "active")) == (SAFE, pid)
+    until(lambda: "would write" in told_of_the_output(running), "it is a dry run")
+    assert plc.output() == SAFE
+
+
+def told_of_the_output(node) -> str:
+    return next((sink["reason"] for sink in figures(node)["sinks"] if sink["type"] == "modbus.write"), "")
