@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+TEST_PROCESSES ?= 2
 
 .PHONY: setup servers test check demo screenshots bench fmt lock clean
 
@@ -16,7 +17,7 @@ servers:
 	@scripts/setup-servers
 
 test: $(READY) servers
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -1,7 +1,10 @@
-"""Resident memory of an idle agent: launcher, supervisor, and the worker of the pump example serving its simulator."""
+"""Resident memory: an idle agent's launcher and supervisor, and the workers of the demo at work on their PLCs."""
 
 from __future__ import annotations
 
+import itertools
+import json
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -14,8 +17,11 @@ from bench.row import Row
 
 SETTLE_S = 5.0
 START_S = 60.0
+WORK_S = 20.0
+DEMO_NODES = 6
 MB = 1e6
-SUPERVISOR_MB, WORKER_MB = 30.0, 70.0
+SUPERVISOR_MB = 30.0
+WORKER_MB = 110.0  # the pump's pipeline, without OPC UA
 
 
 def run() -> list[Row]:
@@ -41,8 +47,32 @@ def run() -> list[Row]:
     return [
         Row("launcher resident, idle", sizes["launcher"], "MB", "bare python", bare_mb),
         Row("supervisor resident, idle", sizes["supervisor"], "MB", "budget", SUPERVISOR_MB, note="less is better"),
+        Row("worker resident, pump from Modbus", _worker_mb(), "MB", "budget", WORKER_MB, note="less is better"),
         Row("agent start to API", up_s * 1e3, "ms", note="from cold, the asking process included"),
     ]
+
+
+def _worker_mb() -> float:
+    """Median of the demo's pump workers after `WORK_S` of work: Modbus in, model, records, MQTT out."""
+    demo = subprocess.Popen([sys.executable, "-m", "console", "demo", "--serve"], stdout=subprocess.PIPE, text=True)
+    try:
+        assert demo.stdout is not None
+        nodes = [json.loads(line) for line in itertools.islice(demo.stdout, DEMO_NODES)]
+        time.sleep(WORK_S)
+        states = {node["state"] for node in nodes if node["example"] == "pump"}
+        return statistics.median(_workers_of(demo.pid, states))
+    finally:
+        demo.terminate()
+        demo.wait()
+
+
+def _workers_of(pid: int, states: set[str]) -> list[float]:
+    found = []
+    for process in psutil.Process(pid).children(recursive=True):
+        launched = process.parent()
+        if "nodeagent.worker" in process.cmdline() and launched is not None and states & set(launched.cmdline()):
+            found.append(process.memory_info().rss / MB)
+    return found
 
 
 def _answering(state: Path, began_s: float) -> float:
