@@ -207,6 +207,10 @@ class AgentClient:
         """Alerts that stand, and those cleared and not acknowledged."""
         return await self.get_json(list[Alert], "/alerts")
 
+    async def alert_history(self, *, limit: int | None = None) -> list[Alert]:
+        """The newest alerts, cleared ones included, newest first."""
+        return await self.get_json(list[Alert], "/alerts", {"all": 1, "limit": limit})
+
     async def revisions(self) -> list[Revision]:
         """What was active when."""
         return await self.get_json(list[Revision], "/revisions")
@@ -325,7 +329,9 @@ class AgentClient:
         lease: int | None,
         rows: int,
         agreement_min: float,
+        rows_min: int = 50,
         score_shift_max: float | None = None,
+        latency_ms_p95_max: float | None = None,
         latency_ratio_max: float | None = None,
     ) -> Deployment:
         """Tries a candidate on the node's last recorded inputs; the verdict is `preflight["gate"]` of the answer."""
@@ -333,8 +339,10 @@ class AgentClient:
             node_id=await self.identify(),
             lease=lease,
             rows=rows,
+            rows_min=rows_min,
             agreement_min=agreement_min,
             score_shift_max=score_shift_max,
+            latency_ms_p95_max=latency_ms_p95_max,
             latency_ratio_max=latency_ratio_max,
         )
         path = f"/deployments/{_segment(deployment)}/gate"

@@ -67,6 +67,8 @@ COMMANDS: Final[tuple[Command, ...]] = (
     Command("hold", "h", "h", "hold", "Outputs to the safe value, or release them", ABOUT_A_NODE, 10),
     Command("watch", "t", "t", "trial", "Watch the deployment that runs on this node", ("fleet", "node"), 11),
     Command("confirm", "C", "C", "confirm", "Keep the new revision for good", ("watch",), 1, operate=True),
+    Command("past_gate", "P", "P", "past gate", "Deploy again whatever the recorder gate said, under your name",
+            ("watch",), 4, operate=True),
     Command("extend", "e", "e", "extend", "Give the trial its whole window again", ("watch",), 3, operate=True),
     # a rollout
     Command("rollout_go", "c", "c", "carry out", "Start the rollout, or go on with it", ("rollouts",), 1, operate=True),

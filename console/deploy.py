@@ -48,7 +48,7 @@ class Reach(Clients, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a deployment is. `rate` in bytes a second; None: not known."""
+    """How far a deployment is. `rate` in bytes a second; None: not known. `verdict` of the recorder gate."""
 
     step: str
     node: str
@@ -57,6 +57,7 @@ class Progress:
     rate: float | None = None
     eta_s: float | None = None
     text: str = ""
+    verdict: GateVerdict | None = None
 
 
 OnProgress = Callable[[Progress], None]
@@ -130,11 +131,18 @@ async def stage(
 
 
 async def start_trial(
-    fleet: Reach, node: str, deployment: str, *, operator: str, on_progress: OnProgress, allow_gap: bool = False
+    fleet: Reach,
+    node: str,
+    deployment: str,
+    *,
+    operator: str,
+    on_progress: OnProgress,
+    allow_gap: bool = False,
+    gate: GateOrder | None = None,
 ) -> Deployment:
-    """The second half: preflight, and the switch. Returns the deployment in TRIAL; raises as `deploy` does."""
+    """The second half: preflight, gate, and the switch. Returns the deployment in TRIAL; raises as `deploy` does."""
     async with held_lease(fleet.client(node), operator) as lease:
-        return await _try(fleet, node, deployment, lease, on_progress, allow_gap=allow_gap)
+        return await _try(fleet, node, deployment, lease, on_progress, allow_gap=allow_gap, gate=gate)
 
 
 async def _check_fit(client: AgentClient, archive: Archive, on_progress: OnProgress) -> None:
@@ -164,34 +172,42 @@ async def _try(
         on_progress(Progress(verb, node))
         found = await _advance(client, id_, verb, goal, lease, allow_gap=allow_gap)
         _raise_if_ended(node, verb, found)
-        if gate is not None and goal is DeploymentState.PREFLIGHT_OK:
+        if gate is not None and verb == "preflight" and found.state is DeploymentState.PREFLIGHT_OK:
             await _pass_gate(client, id_, gate, lease, on_progress)
     on_progress(Progress("trial", node, text=f"trial of {found.window_s:g} s"))
     return found
 
 
 async def _pass_gate(client: AgentClient, id_: str, gate: GateOrder, lease: HeldLease, on_progress: OnProgress) -> None:
-    """Raises DeployFailed where the gate failed; what it cannot judge is said and stops nothing."""
+    """Raises DeployFailed where the gate stops it, and the candidate leaves the node's memory; the verdict stays."""
     on_progress(Progress("gate", client.node))
     try:
         found = await client.gate(
             id_,
             lease=await lease.keep(),
             rows=gate.rows,
+            rows_min=gate.rows_min,
             agreement_min=gate.agreement_min,
             score_shift_max=gate.score_shift_max,
+            latency_ms_p95_max=gate.latency_ms_p95_max,
             latency_ratio_max=gate.latency_ratio_max,
         )
     except AgentError as error:
         if error.error.code != "REQUEST.UNKNOWN_PATH":
             raise
-        on_progress(Progress("gate verdict", client.node, text="gate unknown: this agent is older than the gate"))
+        text = "gate unknown: this agent is older than the gate"
+        on_progress(Progress("gate verdict", client.node, text=text))
+        if gate.stops(GateVerdict(verdict="unknown")):
+            hint = f"update the agent: outstation bootstrap {client.node}"
+            raise DeployFailed(client.node, "gate", text, hint) from error
         return
     verdict = verdict_of(found.preflight) or GateVerdict(verdict="unknown", reasons=["the node kept no verdict"])
-    on_progress(Progress("gate verdict", client.node, text="\n".join(in_full(verdict))))
-    if verdict.verdict == "failed" and not gate.past:
-        hint = "look at the rows above; --past-gate switches all the same, under your name"
-        raise DeployFailed(client.node, "gate", "; ".join(verdict.reasons), hint, deployment=found)
+    on_progress(Progress("gate verdict", client.node, text="\n".join(in_full(verdict)), verdict=verdict))
+    if gate.stops(verdict):
+        why = "; ".join(verdict.reasons)
+        await _advance(client, id_, "rollback", DeploymentState.REFUSED, lease, reason=f"recorder gate: {why}"[:500])
+        hint = "look at its worst rows; P in the app, or --past-gate, switches all the same, under your name"
+        raise DeployFailed(client.node, "gate", why, hint, deployment=found)
 
 
 async def _bring(

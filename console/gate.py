@@ -17,13 +17,23 @@ WORST_SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class GateOrder:
-    """What a candidate has to show on recorded inputs. `past`: go on whatever the verdict is. None: not judged."""
+    """What a candidate has to show on recorded inputs. None: not judged.
+
+    `past`: go on whatever the verdict is; `known`: an unknown verdict stops it too.
+    """
 
     rows: int = ROWS
     agreement_min: float = 0.9
     score_shift_max: float | None = None
     latency_ratio_max: float | None = None
     past: bool = False
+    rows_min: int = 50
+    latency_ms_p95_max: float | None = None
+    known: bool = False
+
+    def stops(self, verdict: GateVerdict) -> bool:
+        """Whether the switch is not made."""
+        return not self.past and (verdict.verdict == "failed" or (self.known and verdict.verdict == "unknown"))
 
 
 def verdict_of(preflight: Mapping[str, Any]) -> GateVerdict | None:

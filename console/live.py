@@ -10,7 +10,6 @@ import asyncio
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -18,10 +17,13 @@ from typing import TypeVar
 from console import deploy as flow
 from console.clean import clean
 from console.deploy import DeployFailed, Progress, Reach
-from console.failure import EXPECTED, Failure, account
+from console.failure import EXPECTED, Failure
 from console.fleet import LiveFleet
+from console.gate import GateOrder
 from console.lane import OperateLane
+from console.live_shelf import LiveShelf
 from console.operations import BundleEntry, OnStep, OperationFailed, Step
+from console.prompts import Prompter
 from console.rollout.desk import LiveDesk, Order
 from console.rollout.report import Report
 from console.view import LinkState
@@ -33,13 +35,11 @@ T = TypeVar("T")
 FINAL = {DeploymentState.COMMITTED, DeploymentState.ROLLED_BACK, DeploymentState.REFUSED}
 
 
-class LiveOperations:
+class LiveOperations(LiveShelf):
     """`console.operations.Operations` over a fleet's links."""
 
-    def __init__(self, fleet: LiveFleet, catalog: Path, *, operator: str) -> None:
-        self._fleet, self._path, self._operator = fleet, catalog, operator
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="catalog")
-        self._opened: Catalog | None = None
+    def __init__(self, fleet: LiveFleet, catalog: Path, *, operator: str, prompter: Prompter | None = None) -> None:
+        super().__init__(fleet, catalog, operator=operator, prompter=prompter)
         self._lane: OperateLane | None = None
         self._desk = LiveDesk(catalog.parent, operator=operator)
 
@@ -48,11 +48,9 @@ class LiveOperations:
         return self._operator
 
     def close(self) -> None:
-        """Closes the catalog and the rollouts, each in its own thread."""
+        """Closes the rollouts, the catalog and the ledgers, each in its own thread."""
         self._desk.close()
-        if self._opened is not None:
-            self._thread.submit(self._opened.close).result()
-        self._thread.shutdown()
+        super().close()
 
     async def enter_operate(self) -> None:
         """By a login made now, for which the person is asked again whatever the server or the key asks for.
@@ -93,14 +91,6 @@ class LiveOperations:
             raise Failure("the bundle is not in the catalog any more", "import its .ostn file again")
         return await asyncio.to_thread(read_archive, Path(row.path))
 
-    async def _in_catalog(self, act: Callable[[Catalog], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._with_catalog, act)
-
-    def _with_catalog(self, act: Callable[[Catalog], T]) -> T:
-        if self._opened is None:
-            self._opened = Catalog(self._path)
-        return act(self._opened)
-
     # -- deployments
 
     async def passport(self, node: str, digest: str) -> Passport:
@@ -110,10 +100,16 @@ class LiveOperations:
 
         return await self._guarded("passport", node, ask())
 
-    async def deploy(self, node: str, digest: str, *, window_s: float, on_step: OnStep) -> Deployment:
-        return await self._change("deploy", node, lambda lane: self._deploy(lane, node, digest, window_s, on_step))
+    async def deploy(
+        self, node: str, digest: str, *, window_s: float, on_step: OnStep, gate: GateOrder | None = None
+    ) -> Deployment:
+        return await self._change(
+            "deploy", node, lambda lane: self._deploy(lane, node, digest, window_s, on_step, gate)
+        )
 
-    async def _deploy(self, lane: Reach, node: str, digest: str, window_s: float, on_step: OnStep) -> Deployment:
+    async def _deploy(
+        self, lane: Reach, node: str, digest: str, window_s: float, on_step: OnStep, gate: GateOrder | None
+    ) -> Deployment:
         node_id = await lane.client(node).identify()
         row = DeploymentRow(
             id=uuid.uuid4().hex,
@@ -135,6 +131,7 @@ class LiveOperations:
                     operator=self._operator,
                     on_progress=lambda progress: on_step(_step(progress)),
                     deployment=row.id,
+                    gate=gate,
                 )
             except EXPECTED as error:
                 await self._note(row.id, "failed" if isinstance(error, DeployFailed) else "unknown", str(error))
@@ -227,15 +224,6 @@ class LiveOperations:
         async with self._lane.change() as lane:
             return await self._guarded(what, node, act(lane))
 
-    async def _guarded(self, what: str, node: str, work: Awaitable[T]) -> T:
-        try:
-            return await work
-        except (Failure, *EXPECTED) as error:
-            found = account(error)
-            raise OperationFailed(
-                f"{what} failed", node=node, why=[clean(found.what)], hint=clean(found.hint)
-            ) from error
-
 
 def _step(progress: Progress) -> Step:
     return Step(
@@ -246,6 +234,7 @@ def _step(progress: Progress) -> Step:
         rate=progress.rate,
         eta_s=progress.eta_s,
         text=progress.text,
+        verdict=progress.verdict,
     )
 
 

@@ -10,9 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from console.shelf import Shelf
 from nodeagent.protocol import (
     Alert,
     Deployment,
+    GateVerdict,
     LogsPage,
     Passport,
     RecordsPage,
@@ -20,6 +22,7 @@ from nodeagent.protocol import (
 )
 
 if TYPE_CHECKING:
+    from console.gate import GateOrder
     from console.rollout.desk import Order
     from console.rollout.report import Report
 
@@ -70,12 +73,13 @@ class Step:
     rate: float | None = None
     eta_s: float | None = None
     text: str = ""
+    verdict: GateVerdict | None = None
 
 
 OnStep = Callable[[Step], None]
 
 
-class Operations(Protocol):
+class Operations(Shelf, Protocol):
     """Everything a screen may start. Each method raises OperationFailed and nothing else of ours."""
 
     @property
@@ -99,8 +103,10 @@ class Operations(Protocol):
         """Whether a bundle fits a node, before any byte moves."""
         ...
 
-    async def deploy(self, node: str, digest: str, *, window_s: float, on_step: OnStep) -> Deployment:
-        """Brings a bundle to a node up to its trial."""
+    async def deploy(
+        self, node: str, digest: str, *, window_s: float, on_step: OnStep, gate: GateOrder | None = None
+    ) -> Deployment:
+        """Brings a bundle to a node up to its trial; `gate`: what it has to show on the node's records before."""
         ...
 
     async def confirm(self, node: str, deployment: str) -> Deployment:

@@ -8,12 +8,14 @@ from dataclasses import replace
 
 import msgspec
 
+from console.gate import GateOrder
 from console.operations import BundleEntry, OnStep, OperationFailed, Step
 from console.rollout.desk import Order
 from console.rollout.report import Report
 from console.sample import SampleFleet, log_lines
 from console.sample_plant import WALL_S, digest_of, on_trial
 from console.sample_rollouts import sample_reports
+from console.sample_verdict import sample_verdict
 from console.view import NodeView
 from nodeagent.protocol import (
     Alert,
@@ -130,7 +132,9 @@ class SampleOperations:
         ]
         return Passport(fits=fits, items=items)
 
-    async def deploy(self, node: str, digest: str, *, window_s: float, on_step: OnStep) -> Deployment:
+    async def deploy(
+        self, node: str, digest: str, *, window_s: float, on_step: OnStep, gate: GateOrder | None = None
+    ) -> Deployment:
         entry, view = self._entry(digest), self._view(node)
         for name in ("passport", "lease", "stage"):
             on_step(Step(name, node, text="ok"))
@@ -139,6 +143,12 @@ class SampleOperations:
             on_step(Step("upload", node, done, entry.size_bytes, 1.2e6, (entry.size_bytes - done) / 1.2e6))
             await asyncio.sleep(self.step_s)
         on_step(Step("preflight", node, text="golden vectors agree, 0.9 ms a run"))
+        verdict = sample_verdict(entry.version, gate)
+        if gate is not None and verdict is not None:
+            on_step(Step("gate", node))
+            on_step(Step("gate verdict", node, verdict=verdict))
+            if gate.stops(verdict):
+                raise OperationFailed("deploy failed", node=node, why=verdict.reasons, hint="P goes past the gate")
         on_step(Step("activate", node, text="switch gap 31 ms"))
         number = f"dep-{len(self._deployments.get(node, [])) + 3}"
         self._fleet.put(on_trial(view, entry.name, entry.version, number, window_s))
@@ -156,6 +166,7 @@ class SampleOperations:
             actor=self._operator,
             created_us=int(WALL_S * 1e6),
             changed_us=int(WALL_S * 1e6),
+            preflight={} if verdict is None else {"gate": msgspec.to_builtins(verdict)},
         )
         self._deployments.setdefault(node, []).insert(0, deployment)
         return deployment

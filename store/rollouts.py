@@ -43,7 +43,11 @@ CREATE TABLE oplog (
   outcome TEXT NOT NULL, ended_wall_s REAL
 );
 CREATE INDEX oplog_open ON oplog (rollout, node) WHERE ended_wall_s IS NULL;
-"""
+""",
+    "0002_verdicts": """
+ALTER TABLE target ADD COLUMN gate TEXT NOT NULL DEFAULT '';
+ALTER TABLE target ADD COLUMN shadow TEXT NOT NULL DEFAULT '';
+""",
 }
 OPLOG_ROWS_MAX = 1_000
 
@@ -83,7 +87,8 @@ class TargetRow:
     `goal`: new, or old while it is reverted. `asked`: the operation whose outcome is not known. `flips`: how often
     this attempt asked for the switch. `debt`: it did not answer and is owed. `trial_s` of the trial by the node's
     clock, `trial_left_s` until it goes back. `soaked_us` since the commit by CLOCK_BOOTTIME, last seen at `seen_us`
-    of `seen_boot`. `before`, `after`: samples of the previous and the new revision, as JSON.
+    of `seen_boot`. `before`, `after`: samples of the previous and the new revision, as JSON. `gate`, `shadow`: the
+    verdicts of the recorder gate and of the shadow on this node, as JSON.
     """
 
     rollout: str
@@ -107,6 +112,8 @@ class TargetRow:
     before: str = ""
     after: str = ""
     changed_wall_s: float = 0.0
+    gate: str = ""
+    shadow: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,8 +235,8 @@ class Rollouts:
 
 def _insert(connection: sqlite3.Connection, row: RolloutRow | WaveRow | TargetRow) -> None:
     values = astuple(row)
-    marks = ", ".join("?" * len(values))
-    connection.execute(f"INSERT INTO {_TABLES[type(row)]} VALUES ({marks})", values)
+    names, marks = ", ".join(field.name for field in fields(row)), ", ".join("?" * len(values))
+    connection.execute(f"INSERT INTO {_TABLES[type(row)]} ({names}) VALUES ({marks})", values)
 
 
 def _replace(connection: sqlite3.Connection, row: WaveRow | TargetRow, wall_s: float) -> None:

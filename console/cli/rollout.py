@@ -211,7 +211,7 @@ async def _carry_out(session: Session, row: RolloutRow, *, wait_s: float = 0.0) 
                 lane,
                 archive,
                 operator=session.operator,
-                scores=made.policy.gate.score_share_rise_max is not None,
+                policy=made.policy,
                 on_progress=printer.progress,
             )
             executor = Executor(

@@ -9,6 +9,7 @@ from console import figures
 from console.clean import clean
 from console.cli.tables import table
 from console.deploy import Progress
+from console.gate import in_full, in_short
 from console.rollout.causes import Cause
 from console.rollout.gates import Verdict
 from console.rollout.plan import Plan
@@ -76,7 +77,18 @@ def _wave_lines(wave: WaveReport) -> list[str]:
     lines = [f"wave {wave.number} ({wave.name}): {wave.state}{by}"]
     if wave.verdict is not None:
         lines += [f"  gate: {line}" for line in verdict_lines(wave.verdict)]
-    return lines + [f"    {line}" for line in table(("NODE", "STATE", "TRY", ""), [_node_row(n) for n in wave.nodes])]
+    lines += [f"    {line}" for line in table(("NODE", "STATE", "TRY", ""), [_node_row(n) for n in wave.nodes])]
+    for node in wave.nodes:
+        lines += [f"    {line}" for line in recorder_lines(node)]
+    return lines
+
+
+def recorder_lines(node: NodeReport) -> list[str]:
+    """What the recorder gate of a node said: in full where it stopped the switch, otherwise in one line."""
+    if node.gate is None:
+        return []
+    told = in_full(node.gate) if node.gate.verdict == "failed" else [in_short(node.gate)]
+    return [f"{node.node}: recorder {told[0]}", *told[1:]]
 
 
 def _node_row(node: NodeReport) -> tuple[str, ...]:

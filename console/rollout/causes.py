@@ -6,11 +6,12 @@ from collections.abc import Iterable
 
 import msgspec
 
-from console.rollout.outcomes import ABORTED, GATE
+from console.rollout.outcomes import ABORTED, GATE, RECORDER
 from store.rollouts import TargetRow
 
 _ACTIONS = {
     GATE: "look at the figures; retry if they had another reason, else abort",
+    RECORDER: "look at the worst rows below; abort, or plan again with another [recorder]",
     ABORTED: "",
     "not reached": "outstation rollout resume {id}, when they answer",
     "interrupted": "find out why they restart, then outstation rollout retry {id}",

@@ -89,7 +89,7 @@ class LiveDesk:
                 reach,
                 archive,
                 operator=self._operator,
-                scores=made.policy.gate.score_share_rise_max is not None,
+                policy=made.policy,
                 on_progress=on_progress,
             )
             executor = Executor(id_, book=self._book, nodes=nodes, operator=self._operator, wall_s=time.time)

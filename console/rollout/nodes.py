@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from console import deploy
 from console.deploy import DeployFailed, Progress, Reach
 from console.rollout.gates import Sample
+from console.rollout.policy import Policy
 from console.wire import AgentError
 from nodeagent.protocol import Deployment, Status
 from store.archive import Archive
@@ -25,7 +26,7 @@ class Nodes(Protocol):
         ...
 
     async def activate(self, node: str, deployment: str) -> Deployment:
-        """Preflight and switch; the trial begins."""
+        """Preflight, recorder gate and switch; the trial begins."""
         ...
 
     async def look(self, node: str, deployment: str) -> Deployment | None:
@@ -58,11 +59,12 @@ class LiveNodes:
         archive: Archive,
         *,
         operator: str,
-        scores: bool,
+        policy: Policy,
         on_progress: Callable[[Progress], None] = lambda _: None,
     ) -> None:
         self._fleet, self._archive, self._operator = fleet, archive, operator
-        self._scores, self._on_progress = scores, on_progress
+        self._scores, self._on_progress = policy.gate.score_share_rise_max is not None, on_progress
+        self._gate = policy.recorder.order()
         self._bundle = archive.facts().name
 
     async def stage(self, node: str, deployment: str, window_s: float) -> Deployment:
@@ -78,7 +80,12 @@ class LiveNodes:
 
     async def activate(self, node: str, deployment: str) -> Deployment:
         return await deploy.start_trial(
-            self._fleet, node, deployment, operator=self._operator, on_progress=self._on_progress
+            self._fleet,
+            node,
+            deployment,
+            operator=self._operator,
+            on_progress=self._on_progress,
+            gate=self._gate,
         )
 
     async def look(self, node: str, deployment: str) -> Deployment | None:

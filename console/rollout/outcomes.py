@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from console.deploy import BOTTOM, DeployFailed
+from console.gate import verdict_of
 from console.link.errors import LinkError
 from console.rollout.gates import Sample
 from console.wire import AgentError
@@ -19,6 +20,7 @@ Op = Literal["stage", "activate", "look", "watch", "call", "confirm", "rollback"
 WRITES = frozenset({"stage", "activate", "confirm", "rollback", "revert"})
 ABORTED = "aborted"
 GATE = "gate"
+RECORDER = "recorder gate"
 # So often one deployment is asked to begin its trial before that counts as a failure.
 FLIPS_MAX = 20
 # The node has other things to do now; asked again later, and not counted.
@@ -33,12 +35,14 @@ SKIP = frozenset({"DEPLOYMENT.OUT_OF_SERVICE", "DEPLOYMENT.HOLD", "ACCESS.MONITO
 class Problem:
     """Why there is no answer. lost: whether it happened is not known; ask: the node is to be asked what is so;
     later: it did not happen and may be tried again; skip: a person's no; failed: the node's or the bundle's no.
+    `gate`: the recorder gate's verdict as JSON, where that was the reason.
     """
 
     kind: Literal["lost", "ask", "later", "skip", "failed"]
     cause: str
     text: str
     hint: str = ""
+    gate: str = ""
 
 
 Answer = Deployment | Sample | Problem | None
@@ -59,6 +63,10 @@ def problem_of(error: LinkError | AgentError | DeployFailed) -> Problem | Deploy
             "later" if code in LATER else "ask" if code in ASK else "skip" if code in SKIP else "failed"
         )
         return Problem(kind, code, told.message, told.hint)
+    if error.step == "gate":
+        text = f"on its own records: {error.message}"
+        hint = "look at its worst rows: outstation rollout show"
+        return Problem("failed", RECORDER, text, hint, verdict_text(error.deployment))
     if error.deployment is not None and error.deployment.state in BOTTOM:
         return error.deployment
     if error.passport is not None:
@@ -67,13 +75,19 @@ def problem_of(error: LinkError | AgentError | DeployFailed) -> Problem | Deploy
     return Problem("failed", error.step, error.message, error.hint)
 
 
+def verdict_text(found: Deployment | None) -> str:
+    """The recorder gate's verdict in a deployment, as the rows keep it; empty where its gate was not asked."""
+    verdict = verdict_of(found.preflight) if found is not None else None
+    return "" if verdict is None else msgspec.json.encode(verdict).decode()
+
+
 def after(target: TargetRow, op: Op, answer: Answer, *, digest: str, retries: int) -> TargetRow:
     """The row after the answer. `digest` of the bundle that goes out; `retries` of what was only interrupted."""
     if isinstance(answer, Problem):
         return _after_problem(target, op, answer)
     if isinstance(answer, Sample):
         return _after_sample(target, op, answer, digest)
-    settled = replace(target, asked="")
+    settled = replace(target, asked="", gate=verdict_text(answer) or target.gate)
     if answer is None:
         if target.flips and target.goal == "new":  # It was staged there before. A revert begins with its request.
             text = "the node does not know the deployment that it was asked to switch to"
@@ -87,7 +101,7 @@ def _after_problem(target: TargetRow, op: Op, problem: Problem) -> TargetRow:
         return (
             replace(target, detail=problem.text, hint=problem.hint) if target.cause not in (GATE, ABORTED) else target
         )
-    told = replace(target, asked="", detail=problem.text, hint=problem.hint)
+    told = replace(target, asked="", detail=problem.text, hint=problem.hint, gate=problem.gate or target.gate)
     if problem.kind == "later":
         return replace(told, flips=max(0, target.flips - 1))
     state = "skipped" if problem.kind == "skip" else "failed"
@@ -147,6 +161,10 @@ def _after_end(target: TargetRow, found: Deployment, retries: int) -> TargetRow:
         return _again(target, found.reason, retries)
     if target.cause == GATE:
         return replace(target, state="failed")
+    verdict = verdict_of(found.preflight)
+    if found.state is DeploymentState.REFUSED and verdict is not None and verdict.verdict != "passed":
+        text = f"on its own records: {'; '.join(verdict.reasons)}"
+        return replace(target, state="failed", cause=RECORDER, detail=text)
     cause = (told.code if told else "") or f"rolled back {found.reason or ''}".strip()
     detail = told.message if told and told.message else f"the node says {found.state} {found.reason or ''}".strip()
     return replace(target, state="failed", cause=cause, detail=detail, hint=told.hint if told else "")

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from console.gate import GateOrder
 from console.rollout.policy_lines import line_of
 from nodeagent.protocol import TRIAL_WINDOW_S_MAX, TRIAL_WINDOW_S_MIN
 
@@ -122,6 +123,35 @@ class Limits(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     unknown: Literal["pause", "accept"] = "pause"
 
 
+class Recorder(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the candidate has to show on a node's own last `rows` recorded inputs before its switch; 0 rows: nothing.
+
+    A limit that is not given is not looked at. `unknown`: what a verdict that cannot be reached does.
+    """
+
+    rows: Annotated[int, msgspec.Meta(ge=0, le=20_000)] = 1_000
+    rows_min: Annotated[int, msgspec.Meta(ge=1, le=20_000)] = 50
+    agreement_min: Share = 0.9
+    score_shift_max: Annotated[float, msgspec.Meta(gt=0.0)] | None = None
+    latency_ms_p95_max: Annotated[float, msgspec.Meta(gt=0.0)] | None = None
+    latency_ratio_max: Ratio | None = None
+    unknown: Literal["accept", "refuse"] = "accept"
+
+    def order(self) -> GateOrder | None:
+        """As a node is asked; None: it is not."""
+        if self.rows == 0:
+            return None
+        return GateOrder(
+            rows=self.rows,
+            rows_min=self.rows_min,
+            agreement_min=self.agreement_min,
+            score_shift_max=self.score_shift_max,
+            latency_ms_p95_max=self.latency_ms_p95_max,
+            latency_ratio_max=self.latency_ratio_max,
+            known=self.unknown == "refuse",
+        )
+
+
 class Policy(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A whole policy. `stage = "everywhere"`: every node has the bundle before the first one is switched."""
 
@@ -135,6 +165,7 @@ class Policy(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     failures: Failures = Failures()
     window: Window | None = None
     gate: Limits = Limits()
+    recorder: Recorder = Recorder()
 
 
 def parse_policy(text: str) -> Policy:
@@ -207,6 +238,8 @@ def _wrong(policy: Policy) -> list[tuple[tuple[str, ...], str]]:
         found.append((("trial", "window"), f"a node takes {TRIAL_WINDOW_S_MIN}s to {TRIAL_WINDOW_S_MAX // 3600}h"))
     if trial.soak_s >= trial.window_s:
         found.append((("trial", "soak"), "shorter than the window, or no node is ever confirmed"))
+    if 0 < policy.recorder.rows < policy.recorder.rows_min:
+        found.append((("recorder", "rows_min"), f"at most rows, which is {policy.recorder.rows}"))
     return found + _wrong_window(policy.window)
 
 

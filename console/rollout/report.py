@@ -11,11 +11,12 @@ from console.rollout.causes import Cause, group
 from console.rollout.gates import Verdict
 from console.rollout.plan import LeftOut, Plan, read_plan
 from console.rollout.standing import Contact, Standing
+from nodeagent.protocol import GateVerdict
 from store.rollouts import RolloutRow, TargetRow, WaveRow
 
 
 class NodeReport(msgspec.Struct, frozen=True, kw_only=True):
-    """One node. `state` as people read it: `reverted`, `owed` and what is being asked, too."""
+    """One node. `state` as people read it: `reverted`, `owed` and what is being asked, too. `gate`: on its records."""
 
     node: str
     state: str
@@ -26,6 +27,7 @@ class NodeReport(msgspec.Struct, frozen=True, kw_only=True):
     trial_left_s: float = 0.0
     soaked_s: float = 0.0
     deployment: str = ""
+    gate: GateVerdict | None = None
 
 
 class WaveReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,6 +116,7 @@ def _node(target: TargetRow) -> NodeReport:
         trial_left_s=target.trial_left_s,
         soaked_s=target.soaked_us / 1e6,
         deployment=target.deployment,
+        gate=msgspec.json.decode(target.gate, type=GateVerdict) if target.gate else None,
     )
 
 

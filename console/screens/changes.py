@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from console import figures
 from console.board import NodeState
+from console.gate import GateOrder, percent
 from console.operations import BundleEntry
 from console.screens.confirm import Change, ConfirmView
-from console.screens.deploy import ChooseView, PassportView, PickView
+from console.screens.deploy import ChooseView, PassportView, PickView, Terms
 from nodeagent.protocol import BundleTelemetry, Trial
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ class Changes:
         self._seat = seat
         # What ran before a deployment of this sitting, to be compared with what is on trial.
         self.before: dict[str, BundleTelemetry] = {}
+        self._tried: dict[str, tuple[BundleEntry, Terms]] = {}
 
     def _about(self) -> NodeState | None:
         page = self._seat.page
@@ -65,9 +68,12 @@ class Changes:
             view = PassportView(self._seat.look, state.view.name, entry)
             self._seat.push_screen(view, partial(self._fits, state, entry))
 
-    def _fits(self, state: NodeState, entry: BundleEntry, window_s: object) -> None:
-        if not isinstance(window_s, float):
-            return
+    def _fits(self, state: NodeState, entry: BundleEntry, terms: object) -> None:
+        if isinstance(terms, Terms):
+            self._ask_to_deploy(state, entry, terms)
+
+    def _ask_to_deploy(self, state: NodeState, entry: BundleEntry, terms: Terms) -> None:
+        window_s, gate = terms.window_s, terms.gate
         old = next((b for b in state.bundles if b.bundle == entry.name), None)
         was = f"{old.version} r{old.revision}" if old else "nothing"
         back = f"back to {was}" if old else "back to doing without it, outputs at the safe value,"
@@ -86,7 +92,7 @@ class Changes:
                 f"{figures.size(entry.size_bytes)} at most are sent; {entry.digest[:19]}",
             ),
             nodes=f"{state.view.name}, 1 node",
-            effect=(effect, f"On trial for {figures.countdown(window_s)}."),
+            effect=(effect, f"On trial for {figures.countdown(window_s)}. {_told(gate)}"),
             undo=(
                 f"r on the next screen, at any time; without a confirm the node goes {back} by itself, "
                 "also if this console, the network or the power is gone"
@@ -94,9 +100,24 @@ class Changes:
             typed=state.view.name,
             yes="deploy",
         )
-        self._ask(change, partial(self._deploy, state.view.name, entry, window_s, old))
+        self._ask(change, partial(self._deploy, state.view.name, entry, terms, old))
 
-    def _deploy(self, node: str, entry: BundleEntry, window_s: float, old: BundleTelemetry | None) -> None:
+    def do_past_gate(self) -> None:
+        """The deployment that the gate stopped, once more, whatever the gate says."""
+        state = self._known()
+        if state is None:
+            return
+        node = state.view.name
+        work, tried = self._seat.works.latest("deploy", node), self._tried.get(node)
+        stopped = work is not None and work.state == "failed" and any(step.verdict for step in work.steps)
+        if tried is None or not stopped:
+            self._seat.say(f"no gate stopped a deployment to {node} in this sitting", "warn")
+            return
+        entry, terms = tried
+        self._ask_to_deploy(state, entry, replace(terms, gate=replace(terms.gate or GateOrder(), past=True)))
+
+    def _deploy(self, node: str, entry: BundleEntry, terms: Terms, old: BundleTelemetry | None) -> None:
+        self._tried[node] = entry, terms
         if old is not None:
             self.before[node] = old
         else:
@@ -106,7 +127,9 @@ class Changes:
             "deploy",
             f"deploy {entry.title}",
             node,
-            lambda on_step: operations.deploy(node, entry.digest, window_s=window_s, on_step=on_step),
+            lambda on_step: operations.deploy(
+                node, entry.digest, window_s=terms.window_s, on_step=on_step, gate=terms.gate
+            ),
             then=lambda _: self._seat.say(f"{node}: {entry.title} is on trial; C confirms, r rolls back"),
         )
         self._seat.go("watch", node)
@@ -263,3 +286,12 @@ class Changes:
 
     def _begin(self, kind: str, title: str, node: str, said: str, action: Any) -> None:
         self._seat.begin(kind, title, node, action, then=lambda _: self._seat.say(said))
+
+
+def _told(gate: GateOrder | None) -> str:
+    """What the gate asks for, as it is read before a person agrees."""
+    if gate is None:
+        return "Nothing is tried on the node's records."
+    if gate.past:
+        return "WHATEVER the recorder gate says, under your name."
+    return f"Not switched if it agrees on less than {percent(gate.agreement_min)} of the node's own records."

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from textual import events
 from textual.widget import Widget
 
 from console import figures
+from console.gate import ROWS, GateOrder, percent
 from console.messages import WorkChanged
 from console.operations import BundleEntry
 from console.screens.view import View
@@ -20,6 +22,9 @@ from widgets.table import Column, Row, Table
 
 WINDOWS_S: Final = (60, 120, 300, 600, 1_200, 1_800, 3_600, 14_400)
 WINDOW_DEFAULT: Final = 3
+# Of equal decisions on the node's own records; 0: the gate is not asked.
+AGREEMENTS: Final = (0.0, 0.8, 0.9, 0.95, 0.99, 1.0)
+AGREEMENT_DEFAULT: Final = 2
 CATALOG = (
     Column("bundle", "BUNDLE", 18, flex=2, width_max=32),
     Column("runs", "HERE", 8),
@@ -101,17 +106,25 @@ class PickView(View):
         self.dismiss(self.listing.key)
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How a bundle is tried: for how long, and what it has to show before."""
+
+    window_s: float
+    gate: GateOrder | None
+
+
 class PassportView(View):
-    """Whether the bundle fits, item by item, and the trial's window. Dismissed with seconds, or with None."""
+    """Whether the bundle fits, item by item, the trial's window and the gate. Dismissed with Terms, or with None."""
 
     def __init__(self, look: Look, node: str, entry: BundleEntry) -> None:
         super().__init__(
             look,
             f"Deploy {entry.title} to {node}: does it fit",
-            keys=(("enter", "go on"), ("left right", "trial window"), ("esc", "back")),
+            keys=(("enter", "go on"), ("left right", "trial window"), ("up down", "gate"), ("esc", "back")),
         )
         self.about, self.entry = node, entry
-        self.window = WINDOW_DEFAULT
+        self.window, self.agreement = WINDOW_DEFAULT, AGREEMENT_DEFAULT
         self.passport: Passport | None = None
         self.failure = ""
 
@@ -151,6 +164,15 @@ class PassportView(View):
             return lines
         lines.append(((" trial window  ", "dim"), (figures.countdown(WINDOWS_S[self.window]), "strong")))
         text = "unconfirmed by then, the node goes back by itself; left and right change it"
+        lines += [((f"{'':<15}{line}", "base"),) for line in wrap(text, width - 16)]
+        share = AGREEMENTS[self.agreement]
+        shown = f"at least {percent(share)} of equal decisions" if share else "off"
+        lines.append(((" recorder gate ", "dim"), (shown, "strong")))
+        text = (
+            f"before the switch it is tried on the node's last {ROWS:,} records; up and down change it"
+            if share
+            else "nothing is tried on the node's records; up and down change it"
+        )
         return [*lines, *(((f"{'':<15}{line}", "base"),) for line in wrap(text, width - 16))]
 
     def on_key(self, event: events.Key) -> None:
@@ -158,8 +180,15 @@ class PassportView(View):
             step = 1 if event.key == "right" else -1
             self.window = max(0, min(len(WINDOWS_S) - 1, self.window + step))
             self.draw(None)
+        elif event.key in ("up", "down"):
+            step = 1 if event.key == "up" else -1
+            self.agreement = max(0, min(len(AGREEMENTS) - 1, self.agreement + step))
+            event.prevent_default()
+            self.draw(None)
         elif event.key == "enter" and self.passport is not None:
             if self.passport.fits:
-                self.dismiss(float(WINDOWS_S[self.window]))
+                share = AGREEMENTS[self.agreement]
+                gate = GateOrder(agreement_min=share) if share else None
+                self.dismiss(Terms(float(WINDOWS_S[self.window]), gate))
             else:
                 self.say("it does not fit: see what to do first", "warn")

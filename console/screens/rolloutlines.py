@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from console import figures
+from console.gate import percent
 from console.rollout.causes import Cause
 from console.rollout.gates import Figure, Verdict
 from console.rollout.report import NodeReport, Report, WaveReport
+from console.screens.gatelines import gate_lines
 from widgets.cells import pad, spans_width, wrap
 from widgets.look import Look, Role, Span, Spans
 
@@ -16,6 +18,7 @@ STATE_CELLS = 9
 FIGURES_MAX = 8
 TRIALS_MAX = 6
 NAMES_MAX = 6
+RECORDERS_MAX = 2
 # State -> its cell, in ASCII, its role. What is normal is quiet.
 CELLS: dict[str, tuple[str, str, Role]] = {
     "waiting": ("·", ".", "dim"),
@@ -68,10 +71,27 @@ def report_lines(report: Report, look: Look, width: int) -> list[Spans]:
     lines += _trials(report)
     for cause in report.causes:
         lines += _cause(cause, width)
+    lines += _recorders(report, width)
     judged = [(wave, wave.verdict) for wave in report.waves if wave.verdict is not None]
     for wave, verdict in [pair for pair in judged if pair[0].state != "passed"] or judged[-1:]:
         lines += _gate(wave, verdict, width)
     return lines + _left_out(report, width)
+
+
+def _recorders(report: Report, width: int) -> list[Spans]:
+    """Verdicts of the recorder gate: in full for a node that it stopped, one line for all that it let through."""
+    judged = [(node, node.gate) for wave in report.waves for node in wave.nodes if node.gate is not None]
+    stopped = [pair for pair in judged if pair[1].verdict == "failed" and pair[0].state == "failed"]
+    lines: list[Spans] = []
+    for node, verdict in stopped[:RECORDERS_MAX]:
+        lines += [(), *gate_lines(verdict, width, title=f"{node.node} on its own records")]
+    if let := [verdict for node, verdict in judged if (node, verdict) not in stopped]:
+        agreed = [verdict.agreement for verdict in let if verdict.agreement is not None]
+        least = f", agreement from {percent(min(agreed))}" if agreed else ""
+        unknown = sum(verdict.verdict == "unknown" for verdict in let)
+        text = f"{len(let) - unknown} passed{least}" + (f"; {unknown} not known" if unknown else "")
+        lines += [(), ((" recorder gate: ", "strong"), (text, "base"))]
+    return lines
 
 
 def _left_out(report: Report, width: int) -> list[Spans]:

@@ -10,11 +10,13 @@ from textual.widget import Widget
 
 from console import figures
 from console.board import NodeState
+from console.gate import verdict_of
 from console.messages import WorkChanged
 from console.operations import Step
+from console.screens.gatelines import gate_line, gate_lines
 from console.screens.page import Page, bindings
 from console.work import Work
-from nodeagent.protocol import BundleTelemetry, Deployment, DeploymentState
+from nodeagent.protocol import BundleTelemetry, Deployment, DeploymentState, GateVerdict
 from widgets.cells import wrap
 from widgets.look import Look, Role, Spans
 from widgets.textview import TextView
@@ -46,6 +48,7 @@ class WatchPage(Page):
         self.title_row = TitleRow(look)
         self.text = TextView(look)
         self.ended: Deployment | None = None
+        self.verdicts: dict[str, GateVerdict | None] = {}
         self._on_trial = ""
         self._asking = False
 
@@ -66,12 +69,23 @@ class WatchPage(Page):
         if work.kind == "deployments" and not work.running:
             self._asking = False
             found = work.result if work.state == "done" else ()
+            self.verdicts |= {one.id: verdict_of(one.preflight) for one in found}
             self.ended = next((one for one in found if one.id == self._on_trial and one.state in FINAL), self.ended)
         self.draw(None)
 
     def _ask_what_became(self) -> None:
         """Asks the node what became of the trial that this screen showed, until it is known."""
-        if not self._on_trial or self._asking or self.ended is not None:
+        if self._on_trial and self.ended is None:
+            self._ask()
+
+    def _ask_for(self, deployment: str) -> None:
+        """Asks once what the recorder gate said of a trial, whoever began it."""
+        if not self._asking:
+            self.verdicts[deployment] = None
+            self._ask()
+
+    def _ask(self) -> None:
+        if self._asking:
             return
         self._asking = True
         operations, node = self.seat.operations, self.about
@@ -107,6 +121,9 @@ class WatchPage(Page):
             return [*(((f" {line}", "dim"),) for line in wrap(_told(work), width - 2)[:2]), ()]
         lines: list[Spans] = []
         for step in work.steps:
+            if step.verdict is not None:
+                lines += gate_lines(step.verdict, width)
+                continue
             running = work.running and step is work.steps[-1]
             lines.append(((f" {step.step:<11}", "strong" if running else "base"), *_progress(step, width, self.look)))
         if work.error is not None:
@@ -123,6 +140,8 @@ class WatchPage(Page):
             self._ask_what_became()
             said = outcome(self.ended, state)
             told: list[Spans] = [((f" {line}", "strong"),) for line in wrap(said, width - 2)] if said else []
+            kept = None if self.ended is None else verdict_of(self.ended.preflight)
+            told += gate_lines(kept, width) if kept is not None else []
             return [*told, ((" nothing is on trial.  active: ", "base"), (running, "strong"))]
         trial = bundle.trial
         self._on_trial, self.ended = trial.deployment, None
@@ -138,7 +157,13 @@ class WatchPage(Page):
             (("   when the time is over, when a guard trips, or when it reboots", "base"),),
             (),
         ]  # fmt: skip
-        return [*lines, *self._figures(bundle, width), (), *_keys()]
+        if trial.deployment not in self.verdicts:
+            self._ask_for(trial.deployment)
+        verdict = self.verdicts.get(trial.deployment)
+        judged: list[Spans] = [(), *gate_lines(verdict, width)] if verdict is not None else []
+        if verdict is not None:
+            lines[-1] = gate_line(verdict, width)
+        return [*lines, *self._figures(bundle, width), (), *_keys(), *judged]
 
     def _figures(self, bundle: BundleTelemetry, width: int) -> list[Spans]:
         before = self.seat.changes.before.get(self.about)
@@ -158,7 +183,8 @@ def _told(work: Work) -> str:
     """The steps of finished work in one sentence; what was repeated is told once."""
     told: dict[str, str] = {}
     for step in work.steps:
-        told[step.step] = f" {figures.size(step.total_bytes)}" if step.total_bytes else ""
+        if step.verdict is None:
+            told[step.step] = f" {figures.size(step.total_bytes)}" if step.total_bytes else ""
     return "done: " + ", ".join(f"{name}{size}" for name, size in told.items() if name != "trial")
 
 

@@ -119,6 +119,44 @@ def test_the_deploy_flow_sends_nothing_before_the_name_of_the_node_is_typed() ->
     in_seat(act, fleet=fleet)
 
 
+def test_a_candidate_that_its_recorder_gate_stops_is_told_with_figures_and_goes_past_it_only_by_name() -> None:
+    fleet = SampleFleet()
+
+    async def act(seat: Seat, pilot: Pilot[Any]) -> None:
+        await press(pilot, "o")
+        await settled(seat, pilot)
+        version = fleet.version
+        await press(pilot, "d")
+        await settled(seat, pilot)
+        await press(pilot, "down", "down", "down", "enter")
+        await settled(seat, pilot)
+        assert "recorder gate at least 90 % of equal decisions" in seat.screen_text()
+        await press(pilot, "up", "enter")
+        await settled(seat, pilot)
+        assert "less than 95 % of" in seat.screen_text()
+        await press(pilot, *"press-07", "enter")
+        await settled(seat, pilot)
+        text = seat.screen_text()
+        for part in (
+            "recorder gate: failed; 1,000 rows",
+            "290 x ok -> alarm",
+            "71 %",
+            "+0.41",
+            "ok > alarm  0.4 > 3.2",
+        ):
+            assert part in text
+        assert fleet.version == version
+        await press(pilot, "P")
+        await settled(seat, pilot)
+        assert "WHATEVER the recorder gate says" in seat.screen_text()
+        await press(pilot, *"press-07", "enter")
+        await settled(seat, pilot)
+        assert "TRIAL " in seat.screen_text()
+        assert "recorder gate failed; 1,000 rows, agreement 71 %" in seat.screen_text()
+
+    in_seat(act, fleet=fleet)
+
+
 def test_a_confirm_takes_two_keys_and_those_typed_before_it_was_drawn_are_dropped() -> None:
     fleet = SampleFleet()
 

@@ -322,6 +322,7 @@ def test_a_candidate_that_fails_its_gate_is_not_switched_to(node: Node, open_arc
         run_deploy(node, open_archive(), seen, gate=GateOrder())
     assert "--past-gate" in caught.value.hint
     assert "POST deployments activate" not in node.log
+    assert node.log[-2:] == ["POST deployments rollback", "POST lease"]  # The candidate leaves the node's memory.
     assert "gate failed: agrees on 40.0% of the decisions: 100 rows, agreement 40 %" in seen[-1].text
 
 
