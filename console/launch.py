@@ -50,7 +50,7 @@ def open_fleet(home_option: str | None, operator: str, prompter: SeatPrompter) -
         fleet = LiveFleet(addresses, make_pool(home, prompter), operator=operator)
     except (StoreError, ValueError) as error:
         raise OpeningFailed(str(error)) from error
-    operations = LiveOperations(fleet, home.catalog, operator=operator)
+    operations = LiveOperations(fleet, home.catalog, operator=operator, prompter=prompter)
     book = ThreadBook(home.catalog)
 
     def close() -> None:

@@ -15,6 +15,7 @@ from console.rollout.report import Report
 from console.sample import SampleFleet, log_lines
 from console.sample_plant import WALL_S, digest_of, on_trial
 from console.sample_rollouts import sample_reports
+from console.sample_shelf import SampleShelf
 from console.sample_verdict import sample_verdict
 from console.view import NodeView
 from nodeagent.protocol import (
@@ -84,11 +85,13 @@ CATALOG = (
 UPLOAD_STEPS = 4
 
 
-class SampleOperations:
+class SampleOperations(SampleShelf):
     """Implements console.operations.Operations on a SampleFleet."""
 
     def __init__(self, fleet: SampleFleet, operator: str = "alice") -> None:
-        self._fleet, self._operator = fleet, operator
+        super().__init__(fleet)
+        self._operator = operator
+        self.catalog = list(CATALOG)
         self._deployments: dict[str, list[Deployment]] = {}
         self.labels: dict[int, str] = {}
         self.ordered: list[tuple[str, Order]] = []
@@ -106,7 +109,7 @@ class SampleOperations:
         self.proved = False
 
     async def bundles(self) -> list[BundleEntry]:
-        return list(CATALOG)
+        return list(self.catalog)
 
     async def rollouts(self) -> list[Report]:
         return sample_reports()
@@ -277,7 +280,7 @@ class SampleOperations:
         return LogsPage(lines=lines, next=lines[-1].cursor if lines else after or 0)
 
     def _entry(self, digest: str) -> BundleEntry:
-        for entry in CATALOG:
+        for entry in self.catalog:
             if entry.digest == digest:
                 return entry
         raise OperationFailed("no such bundle in the catalog", why=(digest,), hint="import it")

@@ -55,6 +55,17 @@ class KnownBreak:
         return f"ledger {self.found.kind.upper()}: {self.found.text} (seen in: {self.source})"
 
 
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The copy of one node's ledger: how far it is verified, when that was last so, its newest entry, its break."""
+
+    node_id: str
+    head: Head
+    verified_wall_s: float | None
+    newest: Entry | None
+    broken: KnownBreak | None
+
+
 class Histories:
     """The copies in the console's database at `path`, made where there are none. Raises StoreError kinds."""
 
@@ -80,6 +91,21 @@ class Histories:
     def nodes(self) -> list[str]:
         """Ids of the nodes with a copy."""
         return [row[0] for row in self._connection.execute("SELECT DISTINCT node_id FROM history ORDER BY node_id")]
+
+    def chains(self) -> list[Chain]:
+        """Every node of which something was verified, or whose chain is broken."""
+        verified = dict(self._connection.execute("SELECT node_id, seen_wall_s FROM anchors").fetchall())
+        broken = {found.node_id: found for found in self.breaks()}
+        return [self._chain(node_id, verified, broken) for node_id in sorted(verified.keys() | broken.keys())]
+
+    def _chain(self, node_id: str, verified: dict[str, float], broken: dict[str, KnownBreak]) -> Chain:
+        head = self.head(node_id)
+        newest = next(iter(self.entries(node_id, after=head.seq - 1)), None)
+        return Chain(node_id, head, verified.get(node_id), newest, broken.get(node_id))
+
+    def newest(self, node_id: str, limit: int) -> list[Entry]:
+        """The last `limit` entries of the copy, oldest first."""
+        return self.entries(node_id, after=max(0, self.head(node_id).seq - limit))
 
     def head(self, node_id: str) -> Head:
         """The last entry of the copy; (0, GENESIS) where there is none."""

@@ -17,11 +17,11 @@ from console.cli.arguments import add_verb
 from console.cli.session import Session
 from console.failure import FAILED, OK, USAGE, Failure
 from console.inspect import facts_from_model
-from store import durable, signing
+from console.kept import facts_pairs, signer_of, take_bundle
+from store import signing
 from store.archive import Archive, read_archive, sign_archive
 from store.builder import build
-from store.bundle import Facts, TensorSpec
-from store.catalog import BundleRow
+from store.bundle import Facts
 from store.errors import from_os
 
 
@@ -72,21 +72,12 @@ async def inspect_bundle(session: Session, args: argparse.Namespace) -> int:
     with await asyncio.to_thread(read_archive, find_bundle(session, args.bundle)) as archive:
         facts = archive.facts()
         blobs = [(digest, size) for digest, (_, size) in archive.blobs.items()]
-        signed = [("signature", _signer_of(archive))]
+        signed = [("signature", signer_of(archive))]
         code = _show_facts(session, facts, signed, archive)
         if not session.as_json:
             session.line()
             session.table(("BLOB", "BYTES"), [(digest, str(size)) for digest, size in blobs], right=(1,))
     return code
-
-
-def _signer_of(archive: Archive) -> str:
-    if archive.signature_bytes is None:
-        return "NONE: no node takes it"
-    try:
-        return f"by key {signing.parse(archive.signature_bytes).key.fingerprint}, not verified here"
-    except signing.SignatureRefused as error:
-        return f"UNREADABLE: {error}"
 
 
 def _show_facts(session: Session, facts: Facts, more: list[tuple[str, str]], archive: Archive | None = None) -> int:
@@ -95,26 +86,8 @@ def _show_facts(session: Session, facts: Facts, more: list[tuple[str, str]], arc
         digest = archive.manifest_digest if archive else None
         session.json({"facts": facts, "digest": digest, **dict(more)})
         return OK
-    opsets = ", ".join(f"{domain or 'onnx'} {version}" for domain, version in facts.opsets.items())
-    session.pairs(
-        [
-            ("bundle", f"{facts.name} {facts.version} (epoch {facts.epoch}, sequence {facts.sequence})"),
-            *([("digest", archive.manifest_digest)] if archive else []),
-            ("model", f"{facts.model}, {figures.size(facts.model_bytes)}, opset {opsets}, IR {facts.ir_version}"),
-            ("inputs", ", ".join(map(_tensor, facts.inputs))),
-            ("outputs", ", ".join(map(_tensor, facts.outputs))),
-            ("memory", figures.size(facts.peak_memory_bytes)),
-            ("bindings", ", ".join(facts.bindings) or "none"),
-            *([("target", ", ".join(f"{k}={v}" for k, v in facts.target.items()))] if facts.target else []),
-            *([("expires", facts.expires)] if facts.expires else []),
-            *more,
-        ]
-    )
+    session.pairs([*facts_pairs(facts, archive.manifest_digest if archive else ""), *more])
     return OK
-
-
-def _tensor(spec: TensorSpec) -> str:
-    return f"{spec.name} {spec.datatype}{[('?' if size < 0 else size) for size in spec.shape]}".replace("'", "")
 
 
 async def sign_bundle(session: Session, args: argparse.Namespace) -> int:
@@ -192,34 +165,6 @@ async def import_bundles(session: Session, args: argparse.Namespace) -> int:
     if session.as_json:
         session.json([msgspec.to_builtins(row) for row in rows])
     return OK
-
-
-def take_bundle(folder: Path, path: Path) -> BundleRow:
-    """Checks every blob of the archive at `path` and keeps a copy in `folder`. Raises Failure, BundleMalformed."""
-    with read_archive(path) as archive:
-        if archive.damaged():
-            raise Failure(f"{path}: a blob is damaged; nothing was taken", "copy the file again")
-        facts = archive.facts()
-        kept = folder / f"{archive.manifest_digest.removeprefix('sha256:')}.ostn"
-        durable.make_dir(folder, 0o700)
-        with path.open("rb") as source, durable.replacing(kept) as target:
-            while piece := source.read(1 << 20):
-                target.write(piece)
-        signer = ""
-        if archive.signature_bytes is not None:
-            signer = signing.parse(archive.signature_bytes).key.fingerprint
-        return BundleRow(
-            digest=archive.manifest_digest,
-            name=facts.name,
-            version=facts.version,
-            epoch=facts.epoch,
-            sequence=facts.sequence,
-            path=str(kept),
-            size_bytes=kept.stat().st_size,
-            signer=signer,
-            facts=msgspec.to_builtins(facts),
-            added_wall_s=time.time(),
-        )
 
 
 async def list_bundles(session: Session, args: argparse.Namespace) -> int:

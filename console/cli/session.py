@@ -20,7 +20,7 @@ from console.home import Home, address_of
 from console.lane import OperateLane
 from console.link.pool import Pool
 from console.link.ready import make_pool
-from console.prompts import AcceptListed
+from console.prompts import AcceptListed, Prompter
 from console.view import NodeAddress
 from store.catalog import Catalog
 
@@ -39,11 +39,12 @@ class Session:
         yes: bool = False,
         accept: Sequence[str] = (),
         person: TerminalPerson | None = None,
+        prompter: Prompter | None = None,
         out: TextIO | None = None,
     ) -> None:
         self.home, self.operator, self.as_json, self.yes = home, operator, as_json, yes
         self.person = person or TerminalPerson()
-        self.prompter = AcceptListed(accept, self.person)
+        self.prompter = AcceptListed(accept, prompter or self.person)
         self._out = out or sys.stdout
         self._stack = ExitStack()
         self._catalog: Catalog | None = None
