@@ -168,6 +168,10 @@ class Node:
         except StoreError as error:
             self._say("warning", "supervisor", f"uploads are left as they are: {error}")
         self._went_back = await recovery.settle(self.parts, self.deployer)
+        try:
+            await self.binder.recover()
+        except (NotWritable, BindingError) as error:
+            self._say("error", "bindings", f"a change that a restart cut off stays as it is: {error}")
 
     async def _recover(self) -> None:
         """The plant: hold first, then what should serve; then what may wait."""

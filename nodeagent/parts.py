@@ -17,8 +17,6 @@ from nodeagent.settings import Settings
 from nodeagent.state.database import NodeDatabase
 from nodeagent.state.logs import Level
 from nodeagent.state.standing import Standing
-from store.node.deployments import Kind
-from store.node.revisions import Revision
 
 AGENT = "agent"
 
@@ -39,14 +37,3 @@ class Parts:
     bindings: BindingStore
     standing: Standing
     log: Callable[[Level, str, str], object]
-
-
-@dataclasses.dataclass(frozen=True)
-class Known:
-    """A deployment of a revision that the node has: `kind` says why, `binding_revision` under which bindings."""
-
-    id: str
-    kind: Kind
-    revision: Revision
-    binding_revision: int
-    window_us: int

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import secrets as random
 import sqlite3
 import tomllib
@@ -17,6 +18,7 @@ from typing import Any
 
 from nodeagent.deployment import bindings
 from nodeagent.deployment.bindings import BindingError
+from nodeagent.state import crashpoints
 from nodeagent.state.database import NodeDatabase
 from store import durable
 from store.ledger import Stamp
@@ -24,6 +26,7 @@ from store.node import bindings as revisions
 
 FILE_NAME = "bindings.toml"
 SECRETS_NAME = "secrets.json"
+_OURS = re.compile(r"# Revision (\d{1,9})\. Written by the agent")
 
 
 class BindingStore:
@@ -49,9 +52,13 @@ class BindingStore:
 
         Raises BindingError where the file cannot be read as bindings.
         """
-        found = await asyncio.to_thread(self._read_file)
-        if found is None:
+        text = await asyncio.to_thread(self._read_file)
+        if text is None:
             return []
+        if await self._wrote(text):
+            await self.write_file()
+            return []
+        found = self._parse(text)
         new = bindings.merge(self.values, found, [name for name in self.values if name not in found])
         changed = bindings.diff(self.values, new)
         if held := sorted(set(changed) & set(in_use)):
@@ -67,10 +74,12 @@ class BindingStore:
         base_revision: int,
         new: Mapping[str, Any],
         fence: Callable[[sqlite3.Connection, Stamp], None] = lambda _connection, _stamp: None,
+        along: Callable[[sqlite3.Connection, Stamp, int], None] = lambda _connection, _stamp, _revision: None,
     ) -> int:
         """Makes `new` the current revision and returns its number. Raises revisions.Stale, BindingError, Fenced.
 
-        Secrets are written before the row that names them; bindings.toml after it.
+        Secrets are written before the row that names them; bindings.toml after it. `along(connection, stamp, revision)`
+        writes what belongs to the revision, in its transaction.
         """
         bindings.check(new)
         stored, secrets = bindings.take_out(new, lambda: random.token_hex(8), self._secrets)
@@ -84,9 +93,13 @@ class BindingStore:
             fence(connection, stamp)
             content = json.dumps(stored, sort_keys=True)
             detail = {"changes": changes}
-            return revisions.add(connection, stamp, base_revision=base_revision, content=content, detail=detail)
+            row = revisions.add(connection, stamp, base_revision=base_revision, content=content, detail=detail)
+            along(connection, stamp, row.revision)
+            return row
 
+        crashpoints.reach("before:BOUND")
         row = await self._database.write(add)
+        crashpoints.reach("after:BOUND")
         self.revision, self.values = row.revision, dict(new)
         await self.write_file()
         return row.revision
@@ -107,10 +120,7 @@ class BindingStore:
 
     async def write_file(self) -> None:
         """Makes bindings.toml say what is current, `***` for each secret."""
-        head = (
-            f"# Revision {self.revision}. Written by the agent; change it with: outstation node bind NODE name=value\n"
-        )
-        text = head + bindings.to_toml(bindings.hide(self.values))
+        text = _text(self.revision, self.values)
         await asyncio.to_thread(durable.write_file, self._file, text.encode())
 
     async def at(self, revision: int) -> dict[str, Any]:
@@ -123,13 +133,25 @@ class BindingStore:
         values: dict[str, Any] = bindings.put_back(json.loads(row.content), self._secrets)
         return values
 
-    def _read_file(self) -> dict[str, Any] | None:
+    async def _wrote(self, text: str) -> bool:
+        """Whether bindings.toml is what we wrote for some revision: a crash may come before the next one is written."""
+        number = _OURS.match(text)
+        if number is None:
+            return False
         try:
-            text = self._file.read_text("utf-8")
+            return text == _text(int(number[1]), await self.at(int(number[1])))
+        except BindingError:
+            return False
+
+    def _read_file(self) -> str | None:
+        try:
+            return self._file.read_text("utf-8")
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError) as error:
             raise BindingError(f"{self._file}: {error}") from error
+
+    def _parse(self, text: str) -> dict[str, Any]:
         try:
             found = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
@@ -145,3 +167,9 @@ class BindingStore:
         except (OSError, ValueError) as error:
             raise BindingError(f"{self._secrets_file}: {error}") from error
         return {str(key): str(value) for key, value in found.items()}
+
+
+def _text(revision: int, values: Mapping[str, Any]) -> str:
+    """bindings.toml at a revision."""
+    head = f"# Revision {revision}. Written by the agent; change it with: outstation node bind NODE name=value\n"
+    return head + bindings.to_toml(bindings.hide(values))

@@ -16,15 +16,15 @@ from nodeagent.deployment.preflight import Preflight
 from nodeagent.deployment.recorder_gate import RecorderGate
 from nodeagent.deployment.rows import view
 from nodeagent.deployment.switcher import UNUSABLE
-from nodeagent.deployment.transitions import Details, Fence
+from nodeagent.deployment.transitions import Details, Fence, Known, stage_known
 from nodeagent.deployment.trial import Trial
 from nodeagent.health.alerts import Condition
 from nodeagent.http.message import HttpError
-from nodeagent.parts import Known, Parts
+from nodeagent.parts import Parts
 from nodeagent.protocol import Deployment as View
 from nodeagent.protocol import DeploymentState, GateRequest, HostHealth, StageRequest
-from store.node import deployments
 from store.node.deployments import Deployment, Failure
+from store.node.revisions import Revision
 
 T = TypeVar("T")
 
@@ -52,7 +52,7 @@ class Deployer:
         """Takes a bundle in as far as its blobs are here; the same id again goes on."""
         admission.check_window(request.window_s)
         admission.admit(self._parts)
-        return await self._own(self._parts.staging.stage(request, actor, fence))
+        return await self.own(self._parts.staging.stage(request, actor, fence))
 
     async def show(self, id_: str) -> View:
         """One deployment, with what it still waits for. DEPLOYMENT.UNKNOWN."""
@@ -77,7 +77,7 @@ class Deployer:
     async def preflight(self, id_: str, actor: str, fence: Fence, *, allow_gap: bool) -> View:
         """STAGED -> PREFLIGHT_OK. A repeat is answered with the row as it stands."""
         admission.admit(self._parts)
-        return await self._own(self._preflight(id_, actor, fence, allow_gap))
+        return await self.own(self._preflight(id_, actor, fence, allow_gap))
 
     async def gate(self, id_: str, actor: str, fence: Fence, request: GateRequest) -> View:
         """PREFLIGHT_OK stays that, with the verdict on the candidate over the node's own records kept with it."""
@@ -85,7 +85,7 @@ class Deployer:
         async def gate() -> View:
             return await self.view(await self.recorder_gate.run(id_, actor, fence, request))
 
-        return await self._own(gate())
+        return await self.own(gate())
 
     async def activate(self, id_: str, actor: str, fence: Fence) -> View:
         """PREFLIGHT_OK -> TRIAL; answers when the plant is with the new revision."""
@@ -96,7 +96,7 @@ class Deployer:
             self.preflights.taken(row)
             return await self.view(row)
 
-        return await self._own(activate())
+        return await self.own(activate())
 
     async def confirm(self, id_: str, actor: str, fence: Fence, *, peer_pid: int) -> View:
         """TRIAL -> COMMITTED, by a login newer than the flip."""
@@ -104,7 +104,7 @@ class Deployer:
         async def confirm() -> View:
             return await self.view(await self.trial.confirm(id_, actor, fence, peer_pid=peer_pid))
 
-        return await self._own(confirm())
+        return await self.own(confirm())
 
     async def extend(self, id_: str, actor: str, fence: Fence, *, window_s: float) -> View:
         """A new window from now; only while the trial runs."""
@@ -113,21 +113,39 @@ class Deployer:
         async def extend() -> View:
             return await self.view(await self.trial.extend(id_, actor, fence, window_s=window_s))
 
-        return await self._own(extend())
+        return await self.own(extend())
 
     async def roll_back(self, id_: str, actor: str, fence: Fence, *, reason: str) -> View:
         """Ends a trial (REVERTED), or withdraws what had not come so far (REFUSED)."""
-        return await self._own(self._roll_back(id_, actor, fence, reason))
+        return await self.own(self._roll_back(id_, actor, fence, reason))
 
     async def start_known(self, plan: Known, actor: str, fence: Fence) -> View:
         """A deployment of what the node has already (a revert, new bindings): staged, tried, activated in one go."""
         admission.check_window(plan.window_us / 1e6)
         admission.admit(self._parts)
-        return await self._own(self._start_known(plan, actor, fence))
+        return await self.own(self._start_known(plan, actor, fence))
+
+    async def go_on(self, row: Deployment, actor: str, fence: Fence) -> View:
+        """Preflight and activation of what is staged, in one go."""
+        admission.admit(self._parts)
+        return await self.own(self._go_on(row, actor, fence))
+
+    async def must_be_intact(self, known: Revision) -> None:
+        """Raises BLOB.MISMATCH where a blob of a revision that the node has is not its digest any more."""
+        if not await self._parts.activations.intact(known.digest, known.signature):
+            text = f"{known.bundle} r{known.revision} is damaged on the disk"
+            raise HttpError("BLOB.MISMATCH", text, "Deploy the bundle again.")
+
+    async def own(self, work: Coroutine[Any, Any, T]) -> T:
+        """Runs to the end whoever stops waiting for it."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await asyncio.shield(task)
 
     async def tick(self, host: HostHealth) -> None:
         """Lets a trial end that is over."""
-        await self._own(self.trial.tick(host))
+        await self.own(self.trial.tick(host))
 
     async def close(self) -> None:
         """Waits for what is under way."""
@@ -171,6 +189,9 @@ class Deployer:
         row = await self._rows.get(plan.id)
         if row is None:
             row = await self._stage_known(plan, actor, fence)
+        return await self._go_on(row, actor, fence)
+
+    async def _go_on(self, row: Deployment, actor: str, fence: Fence) -> View:
         if row.state == DeploymentState.STAGED:
             row = await self.preflights.run(row, actor, fence, allow_gap=False)
         if row.state == DeploymentState.PREFLIGHT_OK:
@@ -179,38 +200,14 @@ class Deployer:
         return await self.view(row)
 
     async def _stage_known(self, plan: Known, actor: str, fence: Fence) -> Deployment:
-        known = plan.revision
         await admission.check_fence(self._parts, actor, fence)
         await admission.one_trial(self._parts, None)
-        if not await self._parts.activations.intact(known.digest, known.signature):
-            text = f"{known.bundle} r{known.revision} is damaged on the disk"
-            raise HttpError("BLOB.MISMATCH", text, "Deploy the bundle again.")
+        await self.must_be_intact(plan.revision)
         stamp = self._parts.standing.stamp(actor)
 
         def stage(connection: sqlite3.Connection) -> Deployment:
             fence(connection, stamp)
-            deployments.stage(
-                connection,
-                stamp,
-                id_=plan.id,
-                bundle=known.bundle,
-                version=known.version,
-                digest=known.digest,
-                epoch=known.epoch,
-                sequence=known.sequence,
-                window_us=plan.window_us,
-                signature=known.signature,
-                kind=plan.kind,
-                binding_revision=plan.binding_revision,
-            )
-            return deployments.set_staged(connection, stamp, plan.id, signer="")
+            return stage_known(connection, stamp, plan)
 
         async with self._rows.lock:
             return await self._parts.database.write(stage)
-
-    async def _own(self, work: Coroutine[Any, Any, T]) -> T:
-        """Runs to the end whoever stops waiting for it."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return await asyncio.shield(task)

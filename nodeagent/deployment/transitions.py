@@ -15,13 +15,25 @@ from nodeagent.protocol import DeploymentState
 from store import ledger
 from store.ledger import Stamp
 from store.node import deployments
-from store.node.deployments import Deployment, Failure
+from store.node.deployments import Deployment, Failure, Kind
+from store.node.revisions import Revision
 
 Fence = Callable[[sqlite3.Connection, Stamp], None]
 
 
 def no_fence(_connection: sqlite3.Connection, _stamp: Stamp) -> None:
     """For what the node does by itself: no console's lease has a say in it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Known:
+    """A deployment of a revision that the node has: `kind` says why, `binding_revision` under which bindings."""
+
+    id: str
+    kind: Kind
+    revision: Revision
+    binding_revision: int
+    window_us: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +64,26 @@ def write(
     if moved.state != transition.state:
         raise AssertionError(f"{id_} is {moved.state} after {event}, not {transition.state}")
     return moved, transition
+
+
+def stage_known(connection: sqlite3.Connection, stamp: Stamp, plan: Known) -> Deployment:
+    """A deployment of what the node has already, STAGED with the caller's transaction."""
+    known = plan.revision
+    deployments.stage(
+        connection,
+        stamp,
+        id_=plan.id,
+        bundle=known.bundle,
+        version=known.version,
+        digest=known.digest,
+        epoch=known.epoch,
+        sequence=known.sequence,
+        window_us=plan.window_us,
+        signature=known.signature,
+        kind=plan.kind,
+        binding_revision=plan.binding_revision,
+    )
+    return deployments.set_staged(connection, stamp, plan.id, signer="")
 
 
 def _write(

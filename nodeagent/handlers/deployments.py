@@ -6,9 +6,9 @@ import dataclasses
 
 from nodeagent.api import Call, Endpoints
 from nodeagent.deployment.deployer import Deployer
-from nodeagent.deployment.transitions import Fence
+from nodeagent.deployment.transitions import Fence, Known
 from nodeagent.http.message import HttpError
-from nodeagent.parts import Known, Parts
+from nodeagent.parts import Parts
 from nodeagent.protocol import PAGE_ROWS_MAX, Deployment, DeploymentsPage, RevertRequest, Revision
 from store.node import deployments as rows
 from store.node import revisions

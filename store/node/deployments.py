@@ -106,6 +106,15 @@ def open_ones(connection: sqlite3.Connection) -> list[Deployment]:
     return [_deployment(row) for row in rows]
 
 
+def of_bindings(connection: sqlite3.Connection, revision: int) -> list[Deployment]:
+    """The deployments that try one revision of the bindings, in the order of their trials."""
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM deployments WHERE kind = 'binding' AND binding_revision = ? ORDER BY number",
+        (revision,),
+    )
+    return [_deployment(row) for row in rows]
+
+
 def trial(connection: sqlite3.Connection) -> Deployment | None:
     """The one deployment in its trial."""
     row = connection.execute(f"SELECT {_COLUMNS} FROM deployments WHERE state = 'TRIAL'").fetchone()
