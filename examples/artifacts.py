@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
+from nodeagent.authoring.vectors import npz
+
 Arrays = Mapping[str, npt.NDArray[Any]]
-_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,7 +57,7 @@ def write(trained: Trained, folder: Path, *, golden_outputs: Arrays | None = Non
     inputs = {name: rows[:, None] for name, rows in trained.golden.items()}
     (folder / "model.onnx").write_bytes(trained.model)
     (folder / "baseline.json").write_text(json.dumps(trained.baseline, sort_keys=True, separators=(",", ":")) + "\n")
-    (folder / "golden.npz").write_bytes(_npz(inputs, outputs))
+    (folder / "golden.npz").write_bytes(npz(inputs, outputs))
     (folder / "bundle.toml").write_text(_bundle_toml(trained))
 
 
@@ -68,20 +67,6 @@ def read_golden(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, npt.
         inputs = {name.removeprefix("input."): stored[name] for name in stored.files if name.startswith("input.")}
         outputs = {name.removeprefix("output."): stored[name] for name in stored.files if name.startswith("output.")}
     return inputs, outputs
-
-
-def _npz(inputs: Arrays, outputs: Arrays) -> bytes:
-    """As numpy.savez_compressed, with fixed times in the archive."""
-    stored = io.BytesIO()
-    with zipfile.ZipFile(stored, "w", zipfile.ZIP_DEFLATED) as archive:
-        for prefix, arrays in (("input", inputs), ("output", outputs)):
-            for name, array in arrays.items():
-                data = io.BytesIO()
-                np.lib.format.write_array(data, np.ascontiguousarray(array), allow_pickle=False)
-                info = zipfile.ZipInfo(f"{prefix}.{name}.npy", _EPOCH)
-                info.compress_type = zipfile.ZIP_DEFLATED
-                archive.writestr(info, data.getvalue())
-    return stored.getvalue()
 
 
 def _bundle_toml(trained: Trained) -> str:

@@ -29,6 +29,10 @@ def main(arguments: list[str] | None = None) -> int:
         from nodeagent.sources.probe import main as probe
 
         return probe(arguments[2:])
+    if arguments[:1] == ["bundle-new"]:
+        from nodeagent.authoring.new_bundle import main as begin
+
+        return begin(arguments[1:])
     options = _parser().parse_args(arguments)
     verb = {
         "init": _init,
@@ -37,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
         "hold": _local,
         "release": _local,
         "status": _local,
-        "check": _local,
+        "check": _check,
         "inspect-model": _inspect_model,
         "version": _version,
     }[options.verb]
@@ -69,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("file", type=Path)
     inspect.add_argument("--json", action="store_true")
     verbs.add_parser("pipeline", help="check or try a pipeline.toml on this machine", add_help=False)
+    verbs.add_parser("bundle-new", help="begin a bundle from a model and its data", add_help=False)
     verbs.add_parser(
         "source",
         help="source probe URL: what an address has to tell; source accept: of a changed device",
@@ -125,6 +130,12 @@ def _local(options: argparse.Namespace) -> int:
     from nodeagent import local
 
     return local.run(options.verb, options.state, reason=getattr(options, "reason", ""), as_json=_as_json(options))
+
+
+def _check(options: argparse.Namespace) -> int:
+    from nodeagent import local
+
+    return local.check(options.state, as_json=options.json)
 
 
 def _inspect_model(options: argparse.Namespace) -> int:

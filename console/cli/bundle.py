@@ -14,6 +14,7 @@ import msgspec
 from console import figures
 from console.clean import clean_all
 from console.cli.arguments import add_verb
+from console.cli.outside import begin_bundle
 from console.cli.session import Session
 from console.failure import FAILED, OK, USAGE, Failure
 from console.inspect import facts_from_model
@@ -29,6 +30,8 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declares both groups."""
     bundles = verbs.add_parser("bundle", help="build, inspect, sign, verify bundles")
     group = bundles.add_subparsers(dest="bundle_verb", required=True, metavar="VERB")
+    begun = group.add_parser("new", help="begin one from a model and the data it was trained on", add_help=False)
+    begun.set_defaults(direct=begin_bundle, passes_on=True)
     built = add_verb(group, "build", build_bundle, summary="make a bundle of a folder with a bundle.toml")
     built.add_argument("folder", type=Path)
     built.add_argument("-o", "--out", type=Path, default=Path(), help="a file, or the folder it goes to")

@@ -24,6 +24,12 @@ def run_pipeline(args: argparse.Namespace) -> int:
     return subprocess.run(command, check=False).returncode
 
 
+def begin_bundle(args: argparse.Namespace) -> int:
+    """`outstation-agent bundle-new ...` in this environment, where the runtime is; its exit code is ours."""
+    command = [sys.executable, "-m", "nodeagent", "bundle-new", *args.rest]
+    return subprocess.run(command, check=False).returncode
+
+
 def run_demo(args: argparse.Namespace) -> int:
     """The demo runs its own loop."""
     from console.demo import main as demo

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from examples import artifacts, classifier
-from examples.baseline import baseline
 from examples.bearing.generate import FEATURES, examples, seen, wave
+from nodeagent.authoring.baseline import baseline
 
 ALARM_AT = 0.8
 MINUTE = 60  # predictions: one a second

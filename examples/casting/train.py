@@ -15,8 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from examples import artifacts, classifier
 from examples.autoencoder import finished
-from examples.baseline import baseline
 from examples.casting.generate import SIZE, faces, scaled
+from nodeagent.authoring.baseline import baseline
 
 REJECT_AT, REVIEW_AT = 0.9, 0.4
 _DIRECTIONS = 8

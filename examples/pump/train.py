@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from examples import artifacts, autoencoder
-from examples.baseline import baseline
 from examples.pump.generate import DAY, FEATURES, failing, normal, repeated, windows
+from nodeagent.authoring.baseline import baseline
 
 CLEAN_DAYS = 5  # that the thresholds of the baseline are calibrated on
 HOUR = 3600  # predictions in an hour of the machine

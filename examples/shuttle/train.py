@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from examples import artifacts, autoencoder
-from examples.baseline import baseline
 from examples.shuttle.generate import FEATURES, PACKAGE, SHA256, fetch, split
+from nodeagent.authoring.baseline import baseline
 
 _CLIP = 5.0
 _WINDOW = 1_000  # predictions

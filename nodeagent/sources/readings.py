@@ -72,8 +72,11 @@ def each_along_first_axis(readings: Readings) -> Readings:
 
 
 def _csv(path: Path, tags: Sequence[str] | None, time: str) -> Readings:
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = csv.reader(file)
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        first = file.readline()
+        semicolons = ";" in first and "," not in first  # a spreadsheet where the comma is in the numbers
+        file.seek(0)
+        rows = csv.reader(file, delimiter=";" if semicolons else ",")
         header = next(rows, [])
         names = tuple(tags) if tags is not None else tuple(name for name in header if name != time)
         missing = [name for name in (*names, *([time] if time else [])) if name not in header]
@@ -87,6 +90,8 @@ def _csv(path: Path, tags: Sequence[str] | None, time: str) -> Readings:
                 continue
             if len(row) != len(header):
                 raise Unreadable(f"line {rows.line_num} has {len(row)} columns and the header {len(header)}")
+            if semicolons:
+                row = [text.replace(",", ".") for text in row]
             values = np.array([_number(row[place]) for place in places])
             readings.append(Reading(values, time_s=None if at_time is None else _number(row[at_time])))
     return Readings(names, readings)

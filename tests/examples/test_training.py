@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from examples import artifacts
-from examples.baseline import histogram, psi
+from nodeagent.authoring.baseline import histogram, psi
 from examples.bearing import train as bearing
 from examples.casting import train as casting
 from examples.pump import make_variants
