@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -25,6 +25,7 @@ from console.live_shelf import LiveShelf
 from console.operations import BundleEntry, OnStep, OperationFailed, Step
 from console.prompts import Prompter
 from console.rollout.desk import LiveDesk, Order
+from console.rollout.presets import PolicyEntry
 from console.rollout.report import Report
 from console.view import LinkState
 from nodeagent.protocol import Alert, Deployment, DeploymentState, LogsPage, Passport, RecordsPage, Trend
@@ -86,10 +87,13 @@ class LiveOperations(LiveShelf):
         return [_entry(row) for row in rows]
 
     async def _archive(self, digest: str) -> Archive:
+        return await asyncio.to_thread(read_archive, await self._archive_path(digest))
+
+    async def _archive_path(self, digest: str) -> Path:
         row = await self._in_catalog(lambda catalog: catalog.bundle(digest))
         if row is None:
             raise Failure("the bundle is not in the catalog any more", "import its .ostn file again")
-        return await asyncio.to_thread(read_archive, Path(row.path))
+        return Path(row.path)
 
     # -- deployments
 
@@ -181,6 +185,17 @@ class LiveOperations(LiveShelf):
     async def rollouts(self) -> list[Report]:
         return await self._guarded("read rollouts", "", self._desk.reports())
 
+    async def policies(self) -> list[PolicyEntry]:
+        return await self._guarded("read policies", "", self._desk.policies())
+
+    async def plan_rollout(self, digest: str, policy: str, nodes: Sequence[str]) -> str:
+        async def make() -> str:
+            path = await self._archive_path(digest)
+            addresses = [view.address for view in self._fleet.views().values()]
+            return await self._desk.plan(policy, nodes, path, self._fleet, addresses)
+
+        return await self._guarded("plan a rollout", "", make())
+
     async def order_rollout(self, id_: str, order: Order, *, on_step: OnStep) -> Report | None:
         async def act(lane: Reach) -> Report | None:
             if not await self._desk.order(id_, order):
@@ -199,6 +214,9 @@ class LiveOperations(LiveShelf):
 
     async def acknowledge(self, node: str, alert: int, note: str) -> Alert:
         return await self._guarded("acknowledge", node, self._fleet.client(node).acknowledge(alert, note))
+
+    async def shelve(self, node: str, alert: int, hours: float, reason: str) -> Alert:
+        return await self._change("shelve", node, lambda lane: lane.client(node).shelve(alert, hours, reason))
 
     async def label(self, node: str, bundle: str, key: int, label: str) -> None:
         await self._guarded("label", node, self._fleet.client(node).label(key, bundle, label))

@@ -24,6 +24,7 @@ from nodeagent.protocol import (
 if TYPE_CHECKING:
     from console.gate import GateOrder
     from console.rollout.desk import Order
+    from console.rollout.presets import PolicyEntry
     from console.rollout.report import Report
 
 
@@ -129,6 +130,14 @@ class Operations(Shelf, Protocol):
         """Rollouts of this console, newest first."""
         ...
 
+    async def policies(self) -> list[PolicyEntry]:
+        """How a rollout may go: files of this console, then those that come with the program."""
+        ...
+
+    async def plan_rollout(self, digest: str, policy: str, nodes: Sequence[str]) -> str:
+        """Asks the nodes and stores a plan; nothing on a node changes. The rollout's id."""
+        ...
+
     async def order_rollout(self, id_: str, order: Order, *, on_step: OnStep) -> Report | None:
         """Does it to its end: done, partial, paused or aborted. None: another console carries the rollout out."""
         ...
@@ -143,6 +152,10 @@ class Operations(Shelf, Protocol):
 
     async def acknowledge(self, node: str, alert: int, note: str) -> Alert:
         """Writes the person's name under an alert."""
+        ...
+
+    async def shelve(self, node: str, alert: int, hours: float, reason: str) -> Alert:
+        """Keeps an alert quiet for a time; 0 hours: no longer."""
         ...
 
     async def label(self, node: str, bundle: str, key: int, label: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import msgspec
@@ -11,10 +12,13 @@ import msgspec
 from console.gate import GateOrder
 from console.operations import BundleEntry, OnStep, OperationFailed, Step
 from console.rollout.desk import Order
+from console.rollout.planner import PlanRefused
+from console.rollout.policy import parse_policy
+from console.rollout.presets import PRESETS, PolicyEntry
 from console.rollout.report import Report
 from console.sample import SampleFleet, log_lines
 from console.sample_plant import WALL_S, digest_of, on_trial
-from console.sample_rollouts import sample_reports
+from console.sample_rollouts import sample_plan, sample_reports
 from console.sample_shelf import SampleShelf
 from console.sample_verdict import sample_verdict
 from console.view import NodeView
@@ -97,6 +101,7 @@ class SampleOperations(SampleShelf):
         self.ordered: list[tuple[str, Order]] = []
         self.proved = False
         self.step_s = 0.0
+        self.reports = sample_reports()
 
     @property
     def operator(self) -> str:
@@ -112,7 +117,19 @@ class SampleOperations(SampleShelf):
         return list(self.catalog)
 
     async def rollouts(self) -> list[Report]:
-        return sample_reports()
+        return list(self.reports)
+
+    async def policies(self) -> list[PolicyEntry]:
+        return list(PRESETS)
+
+    async def plan_rollout(self, digest: str, policy: str, nodes: Sequence[str]) -> str:
+        entry = self._entry(digest)
+        try:
+            made = sample_plan(self._fleet.views(), entry, parse_policy(policy), nodes)
+        except PlanRefused as error:
+            raise OperationFailed("plan a rollout failed", why=[str(error), error.hint]) from error
+        self.reports.insert(0, made)
+        return made.id
 
     async def order_rollout(self, id_: str, order: Order, *, on_step: OnStep) -> Report | None:
         self.ordered.append((id_, order))
@@ -205,6 +222,16 @@ class SampleOperations(SampleShelf):
             msgspec.structs.replace(a, state=AlertState.ACKNOWLEDGED, acknowledged_by=self._operator)
             if a.id == alert
             else a
+            for a in self._telemetry(node).alerts
+        ]
+        self._change(node, alerts=alerts)
+        return next(a for a in alerts if a.id == alert)
+
+    async def shelve(self, node: str, alert: int, hours: float, reason: str) -> Alert:
+        state = AlertState.SHELVED if hours else AlertState.RAISED
+        by = {"state": state, "shelved_by": self._operator, "shelved_s_left": hours * 3_600, "note": reason}
+        alerts = [
+            msgspec.structs.replace(a, **by) if a.id == alert else a  # type: ignore[arg-type]  # of mixed values
             for a in self._telemetry(node).alerts
         ]
         self._change(node, alerts=alerts)

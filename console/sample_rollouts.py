@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import msgspec
 
+from console.operations import BundleEntry
 from console.rollout.gates import Sample, wave_verdict
 from console.rollout.plan import BundleFacts, NodeFacts, Plan, Running
 from console.rollout.planner import plan
+from console.rollout.planning import narrowed
 from console.rollout.policy import Failures, Limits, Policy, Waves
 from console.rollout.report import Report, report
 from console.sample_plant import WALL_S, digest_of
+from console.view import NodeView
 from store.rollouts import RolloutRow, TargetRow, WaveRow
 
 NODES = 40
@@ -26,6 +30,37 @@ def sample_reports() -> list[Report]:
         _report("2.1", 9 * DAY_S, "done", _all_well),
         _report("2.0", 12 * DAY_S, "paused", _stopped, waves=("stopped", "waiting", "waiting")),
     ]
+
+
+def sample_plan(views: Mapping[str, NodeView], entry: BundleEntry, policy: Policy, nodes: Sequence[str]) -> Report:
+    """A plan that was just made over the sample fleet. Raises PlanRefused."""
+    facts = [_fact(view) for view in views.values()]
+    told = BundleFacts(name=entry.name, version=entry.version, digest=entry.digest, size_bytes=entry.size_bytes)
+    made = plan(narrowed(policy, nodes), facts, told)
+    id_ = f"{entry.name}-{entry.version}-{made.digest[7:13]}"
+    row = RolloutRow(id_, made.digest, made.encoded(), "", "planned", "", "", "alice", WALL_S, WALL_S)
+    targets = [TargetRow(id_, node.name, node.wave) for node in made.nodes]
+    return report(row, [WaveRow(id_, wave.number) for wave in made.waves], targets)
+
+
+def _fact(view: NodeView) -> NodeFacts:
+    known = view.telemetry
+    runs = (
+        ()
+        if known is None
+        else tuple(
+            Running(bundle=b.bundle, version=b.version, digest=b.digest, revision=b.revision) for b in known.bundles
+        )
+    )
+    address = view.address
+    return NodeFacts(
+        name=view.name,
+        site=address.site,
+        line=address.line,
+        reached=known is not None,
+        why_not="" if known is not None else "no route to host",
+        runs=runs,
+    )
 
 
 def _plan(version: str) -> Plan:

@@ -75,6 +75,8 @@ class Seat(ThinApp, inherit_bindings=False):
         self.board = Board()
         self.paused_at_s: float | None = None
         self.marked: frozenset[str] = frozenset()
+        # The rollout that the cursor is to stand on when its list is shown next.
+        self.rollout = ""
         self.site = ""
         self.operating = False
         self._operate_first = operate

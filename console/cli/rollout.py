@@ -22,12 +22,13 @@ from console.rollout.desk import open_archive, told
 from console.rollout.executor import Executor
 from console.rollout.nodes import LiveNodes
 from console.rollout.orders import OrderRefused
-from console.rollout.plan import BundleFacts, Plan, read_plan
-from console.rollout.planner import PlanRefused, plan
+from console.rollout.plan import Plan, read_plan
+from console.rollout.planner import PlanRefused
+from console.rollout.planning import narrowed, planned
 from console.rollout.policy import Policy, PolicyError, parse_policy
 from console.rollout.report import Report
 from console.rollout.running import CarriedOut, carrying_out, is_carried_out
-from console.rollout.survey import Noting, survey
+from console.rollout.survey import Noting
 from store.archive import Archive, read_archive
 from store.errors import from_os
 from store.rollouts import RolloutRow, Rollouts
@@ -37,9 +38,10 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declares the group."""
     rollout = verbs.add_parser("rollout", help="bring a bundle to many nodes, in waves")
     group = rollout.add_subparsers(dest="rollout_verb", required=True, metavar="VERB")
-    planned = add_verb(group, "plan", make_plan, summary="ask the nodes and store a plan; nothing is changed")
-    planned.add_argument("policy", type=Path, help="a policy file, see docs/rollouts.md")
-    planned.add_argument("bundle", help="a .ostn file, or NAME or NAME-VERSION of the catalog")
+    asked = add_verb(group, "plan", make_plan, summary="ask the nodes and store a plan; nothing is changed")
+    asked.add_argument("policy", type=Path, help="a policy file, see docs/rollouts.md")
+    asked.add_argument("bundle", help="a .ostn file, or NAME or NAME-VERSION of the catalog")
+    asked.add_argument("nodes", nargs="*", metavar="NODE", help="these, whatever the policy selects")
     started = add_verb(group, "start", start, summary="carry a stored plan out")
     resumed = add_verb(group, "resume", resume, summary="go on, after a pause or a killed console")
     resumed.add_argument("--past-gate", action="store_true", help="past the gate that stopped it")
@@ -78,7 +80,7 @@ def _rows(session: Session) -> Rollouts:
 
 async def make_plan(session: Session, args: argparse.Namespace) -> int:
     """Stored, never edited, and readable before it is started."""
-    policy = _policy(args.policy)
+    policy = narrowed(_policy(args.policy), args.nodes)
     path = find_bundle(session, args.bundle).absolute()
     with await asyncio.to_thread(read_archive, path) as archive:
         made = await _plan(session, policy, archive)
@@ -107,13 +109,10 @@ async def _plan(session: Session, policy: Policy, archive: Archive) -> Plan:
     addresses = session.addresses()
     fleet = LiveFleet(addresses, make_pool(session.home, noted), operator=session.operator)
     try:
-        facts = await survey(fleet, addresses, policy, archive, noted)
+        with _refusals():
+            return await planned(fleet, addresses, policy, archive, noted)
     finally:
         await fleet.aclose()
-    told, size_bytes = archive.facts(), sum(size for _, size in archive.blobs.values())
-    bundle = BundleFacts(name=told.name, version=told.version, digest=archive.manifest_digest, size_bytes=size_bytes)
-    with _refusals():
-        return plan(policy, facts, bundle)
 
 
 # ---------------------------------------------------------------- carrying out

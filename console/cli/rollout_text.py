@@ -9,9 +9,10 @@ from console import figures
 from console.clean import clean
 from console.cli.tables import table
 from console.deploy import Progress
-from console.gate import in_full, in_short
+from console.gate import in_full, in_short, percent
 from console.rollout.causes import Cause
 from console.rollout.gates import Verdict
+from console.rollout.outline import Outline, outline
 from console.rollout.plan import Plan
 from console.rollout.report import NodeReport, Report, WaveReport, state_word
 from console.rollout.standing import Standing
@@ -23,13 +24,16 @@ FIGURES_SHOWN = 12
 
 def plan_lines(id_: str, plan: Plan) -> list[str]:
     """A plan as it is read before it is started."""
-    policy, bundle = plan.policy, plan.bundle
+    policy, bundle, told = plan.policy, plan.bundle, outline(plan)
     lines = [
         f"{id_}: {bundle.name} {bundle.version} to {len(plan.nodes)} nodes in {len(plan.waves)} waves",
         f"  bundle {bundle.digest[:19]}..., {figures.size(bundle.size_bytes)}; plan {plan.digest[:19]}...",
         f"  {'first to every node, then switched' if policy.stage == 'everywhere' else 'sent wave by wave'}; "
         f"at most {policy.waves.concurrency} at once; trial {policy.trial.window_s:g} s, confirmed after "
         f"{policy.trial.soak_s:g} s; a wave is watched for {policy.waves.soak_s:g} s",
+        f"  at most {figures.size(told.bytes_max)} are sent, what a node holds is not; the waves need at least "
+        f"{figures.countdown(told.least_s)}",
+        f"  {recorder_words(told)}",
         "",
     ]
     rows = [
@@ -37,11 +41,27 @@ def plan_lines(id_: str, plan: Plan) -> list[str]:
         for wave in plan.waves
     ]
     lines += table(("WAVE", "NAME", "NODES", "STOPS AT", "WHICH"), rows)
+    for group, names in _members(told).items():
+        lines.append(f"never together: {', '.join(names)} ({group})")
     if plan.left_out:
         lines += ["", *table(("LEFT OUT", "WHY", "FIX"), [(o.name, o.reason, o.fix) for o in plan.left_out])]
     if plan.logins:
         lines += ["", *(f"a person is needed at {node.name}: {node.person}" for node in plan.logins)]
     return [*lines, "", f"carry it out: outstation rollout start {id_}"]
+
+
+def recorder_words(told: Outline) -> str:
+    """What the recorder gate asks of each node's candidate."""
+    if not told.recorder_rows:
+        return "nothing is tried on the nodes' records"
+    return f"each candidate is tried on {told.recorder_rows:,} records of its node: {percent(told.agreement_min)} agree"
+
+
+def _members(told: Outline) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for node, group in told.groups.items():
+        found.setdefault(group, []).append(node)
+    return {group: names for group, names in found.items() if len(names) > 1}
 
 
 def _names(names: Sequence[str]) -> str:

@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol
 
-from console.deploy import Progress, Reach
+from console.deploy import Clients, Progress, Reach
 from console.failure import Failure
 from console.home import Home
+from console.prompts import Nobody
 from console.rollout import orders
 from console.rollout.book import ThreadBook
 from console.rollout.executor import Executor
 from console.rollout.nodes import LiveNodes
 from console.rollout.orders import OrderRefused
 from console.rollout.plan import Plan, read_plan
+from console.rollout.planner import PlanRefused
+from console.rollout.planning import narrowed, planned
+from console.rollout.policy import PolicyError, parse_policy
+from console.rollout.presets import PolicyEntry, policies
 from console.rollout.report import Report, report
 from console.rollout.running import CarriedOut, carrying_out, is_carried_out
+from console.rollout.survey import Noting
+from console.view import NodeAddress
 from store.archive import Archive, read_archive
 from store.catalog import Catalog
 from store.rollouts import RolloutRow, Rollouts
 
-Order = Literal["go", "pause", "retry", "keep", "revert"]
+Order = Literal["go", "past", "pause", "retry", "keep", "revert"]
 
 
 class Desk(Protocol):
@@ -32,6 +39,16 @@ class Desk(Protocol):
 
     async def reports(self) -> list[Report]:
         """Newest first."""
+        ...
+
+    async def policies(self) -> list[PolicyEntry]:
+        """Those of the console's folder, then the ones that come with the program."""
+        ...
+
+    async def plan(
+        self, policy: str, nodes: Sequence[str], archive: Path, fleet: Clients, addresses: Sequence[NodeAddress]
+    ) -> str:
+        """Asks the nodes and stores a plan for `nodes` (empty: as the policy selects); its id."""
         ...
 
     async def order(self, id_: str, order: Order) -> bool:
@@ -57,6 +74,21 @@ class LiveDesk:
     async def reports(self) -> list[Report]:
         return await self._book(lambda rows: [told(self._home, rows, row) for row in rows.rollouts()])
 
+    async def policies(self) -> list[PolicyEntry]:
+        return await self._book(lambda _: policies(self._home.path))
+
+    async def plan(
+        self, policy: str, nodes: Sequence[str], archive: Path, fleet: Clients, addresses: Sequence[NodeAddress]
+    ) -> str:
+        try:
+            chosen = narrowed(parse_policy(policy), nodes)
+            with await self._book(lambda _: read_archive(archive)) as found:
+                made = await planned(fleet, addresses, chosen, found, Noting(Nobody()))
+        except (PolicyError, PlanRefused) as error:
+            raise Failure(str(error), getattr(error, "hint", "")) from error
+        keep = partial(orders.keep_plan, archive=str(archive), operator=self._operator, wall_s=time.time())
+        return await self._book(lambda rows: keep(rows, made))
+
     async def order(self, id_: str, order: Order) -> bool:
         elsewhere = is_carried_out(self._home, id_)
         try:
@@ -78,7 +110,7 @@ class LiveDesk:
         elif state == "planned":
             orders.start(rows, id_, wall_s=wall_s)
         else:
-            orders.resume(rows, id_, operator=self._operator, wall_s=wall_s)
+            orders.resume(rows, id_, operator=self._operator, wall_s=wall_s, accept=order == "past")
         return orders.find(rows, id_).state
 
     async def carry_out(self, id_: str, reach: Reach, on_progress: Callable[[Progress], None]) -> Report:

@@ -9,6 +9,7 @@ import msgspec
 
 from console.rollout.causes import Cause, group
 from console.rollout.gates import Verdict
+from console.rollout.outline import Outline, outline
 from console.rollout.plan import LeftOut, Plan, read_plan
 from console.rollout.standing import Contact, Standing
 from nodeagent.protocol import GateVerdict
@@ -62,6 +63,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     waves: tuple[WaveReport, ...]
     causes: tuple[Cause, ...]
     left_out: tuple[LeftOut, ...]
+    outline: Outline
 
 
 def report(
@@ -87,6 +89,7 @@ def report(
         waves=tuple(_wave(standing, wave, plan, nodes) for wave in waves),
         causes=group(rollout.id, targets),
         left_out=plan.left_out,
+        outline=outline(plan),
     )
 
 

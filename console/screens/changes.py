@@ -134,6 +134,11 @@ class Changes:
         )
         self._seat.go("watch", node)
 
+    def do_rollout_plan(self) -> None:
+        from console.screens.planning import plan_rollout
+
+        plan_rollout(self._seat)
+
     def do_watch(self) -> None:
         state = self._about()
         if state is not None:

@@ -40,8 +40,8 @@ CATALOG = (
 class ChooseView(View):
     """The catalog. Dismissed with a BundleEntry, or with None."""
 
-    def __init__(self, look: Look, node: str, active: Sequence[str]) -> None:
-        super().__init__(look, f"Deploy to {node}: which bundle", keys=(("enter", "choose"), ("esc", "back")))
+    def __init__(self, look: Look, node: str, active: Sequence[str], *, title: str = "") -> None:
+        super().__init__(look, title or f"Deploy to {node}: which bundle", keys=(("enter", "choose"), ("esc", "back")))
         self.about, self.active = node, frozenset(active)
         self.entries: dict[str, BundleEntry] = {}
         self.table = Table(CATALOG, self._row, look)

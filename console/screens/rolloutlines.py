@@ -10,6 +10,7 @@ from console.rollout.causes import Cause
 from console.rollout.gates import Figure, Verdict
 from console.rollout.report import NodeReport, Report, WaveReport
 from console.screens.gatelines import gate_lines
+from console.screens.planlines import plan_lines
 from widgets.cells import pad, spans_width, wrap
 from widgets.look import Look, Role, Span, Spans
 
@@ -66,6 +67,8 @@ def report_lines(report: Report, look: Look, width: int) -> list[Spans]:
     ]
     why = "no console carries it out now: c goes on with it" if report.orphan else report.why
     lines += [((f" {line}", "warn"),) for line in wrap(why, width - 2)] if why else []
+    if report.state == "planned":
+        return [*lines, (), *plan_lines(report, width)]
     lines += [(), *(line for wave in report.waves for line in _lane(wave, look, width))]
     lines += [(), *_legend(report, look, width)]
     lines += _trials(report)
@@ -103,6 +106,8 @@ def _left_out(report: Report, width: int) -> list[Spans]:
 
 def _counts(report: Report) -> str:
     total = sum(report.counts.values())
+    if report.state == "planned":
+        return f"planned for {total} nodes in {len(report.waves)} waves, not started; nothing was changed"
     rest = ", ".join(f"{count} {state}" for state, count in report.counts.items() if state != "ok")
     return f"{report.counts.get('ok', 0)} of {total} run it" + (f"; {rest}" if rest else "")
 

@@ -51,6 +51,13 @@ class Verb:
 
 
 VERBS: Final = {
+    "past": Verb(
+        "past",
+        "Past the gate of {id}",
+        "The gate stopped it and goes on stopping nobody: the wave counts as accepted by you.",
+        "z pauses it, K and V abort it",
+        "go past the gate",
+    ),
     "go": Verb(
         "go",
         "Carry {id} out",
@@ -95,7 +102,7 @@ class RolloutsPage(Page):
     def __init__(self, look: Look) -> None:
         super().__init__(look)
         self.table = Table(COLUMNS, self._row, look)
-        self.table.empty = ("No rollouts. Plan one: outstation rollout plan POLICY BUNDLE",)
+        self.table.empty = ("No rollouts. D plans one for the marked nodes of the fleet, or for all.",)
         self.table.styles.height = 3
         self.detail = TextView(look)
         self.detail.can_focus = False
@@ -126,6 +133,9 @@ class RolloutsPage(Page):
         self.table.styles.height = min(LIST_LINES_MAX, len(self.reports) + 1) if self.reports else 3
         self.table.set_keys(list(self.reports))
         self.table.touch(id_ for id_, report in self.reports.items() if before.get(id_) != report)
+        if self.seat.rollout in self.reports:
+            self.table.select(self.seat.rollout)
+            self.seat.rollout = ""
         self._draw_detail()
 
     @property
@@ -179,6 +189,9 @@ class RolloutsPage(Page):
 
     def do_rollout_go(self) -> None:
         self._ask(VERBS["go"])
+
+    def do_rollout_past(self) -> None:
+        self._ask(VERBS["past"])
 
     def do_rollout_pause(self) -> None:
         self._ask(VERBS["pause"])
