@@ -45,7 +45,7 @@ fmt: $(READY)
 # Rewrites requirements.lock from pyproject.toml; needs uv on the PATH.
 lock:
 	uv pip compile pyproject.toml --extra agent --extra console --extra modbus --extra mqtt \
-	  --extra image --extra opcua --extra s7 --extra eip --extra kit --group dev --group train --group peers --universal --python-version 3.11 \
+	  --extra image --extra opcua --extra s7 --extra eip --extra export --extra kit --group dev --group train --group peers --universal --python-version 3.11 \
 	  --generate-hashes --no-header --no-emit-index-url -o requirements.lock
 
 clean:
