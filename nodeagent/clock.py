@@ -9,6 +9,9 @@ from typing import Protocol
 
 BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
 BOOT_ID_VARIABLE = "OUTSTATION_BOOT_ID"
+# A wall clock that reads an earlier year was never set: no agent of ours was made before it.
+YEAR_MIN = 2025
+WALL_US_MIN = 1_735_689_600_000_000
 
 
 class Clock(Protocol):

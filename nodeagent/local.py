@@ -18,6 +18,8 @@ from nodeagent.protocol import API, Check, ErrorBody, Hold, HoldRequest, Status
 from nodeagent.settings import SettingsError, load
 
 TIMEOUT_S = 30.0
+CHECKS_S = 180.0
+SYMBOLS = {"ok": ".", "warn": "!", "bad": "X", "unknown": "?"}
 ANSWER_BYTES_MAX = 4 << 20
 
 
@@ -26,13 +28,13 @@ class Failed(Exception):
 
 
 class _Connection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("node", timeout=TIMEOUT_S)
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        super().__init__("node", timeout=timeout_s)
         self._path = path
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(TIMEOUT_S)
+        self.sock.settimeout(self.timeout)
         self.sock.connect(str(self._path))
 
 
@@ -40,10 +42,35 @@ def run(verb: str, state: Path, *, reason: str, as_json: bool) -> int:
     """Does one verb and says what came of it. Exit status 0, or 1 with the cause on stderr."""
     try:
         path = load(state).run_dir(state) / "agent.sock"
-        return {"hold": _hold, "release": _release, "status": _status, "check": _check}[verb](path, reason, as_json)
+        return {"hold": _hold, "release": _release, "status": _status}[verb](path, reason, as_json)
     except (Failed, SettingsError) as error:
         print(f"outstation-agent {verb}: {error}", file=sys.stderr)
         return 1
+
+
+def check(state: Path, *, as_json: bool) -> int:
+    """Lets the node look at itself; without an agent that answers, what can be seen of the machine. Status 1: ill."""
+    try:
+        settings = load(state)
+        data = _ask(settings.run_dir(state) / "agent.sock", "GET", f"{API}/checks", timeout_s=CHECKS_S)
+        found = msgspec.json.decode(data, type=list[Check])
+    except SettingsError as error:
+        print(f"outstation-agent check: {error}", file=sys.stderr)
+        return 1
+    except Failed as error:
+        from nodeagent.checks.all import without_agent
+
+        found = without_agent(state, settings, str(error))
+    if as_json:
+        print(msgspec.json.encode(found).decode())
+    else:
+        width = max(len(each.name) for each in found)
+        for each in found:
+            print(
+                f"{SYMBOLS[each.verdict]} {each.name:{width}}  {each.text}"
+                + f"\n  {'':{width}}  > {each.advice}" * bool(each.advice)
+            )
+    return int(any(each.verdict == "bad" for each in found))
 
 
 def inspect_model(file: Path, *, as_json: bool) -> int:
@@ -97,18 +124,6 @@ def _status(path: Path, reason: str, as_json: bool) -> int:
     return 0
 
 
-def _check(path: Path, reason: str, as_json: bool) -> int:
-    data = _ask(path, "GET", f"{API}/checks")
-    checks = msgspec.json.decode(data, type=list[Check])
-    if as_json:
-        print(data.decode())
-    else:
-        for check in checks:
-            advice = f" ({check.advice})" if check.advice else ""
-            print(f"{check.verdict:8}{check.name}: {check.text}{advice}")
-    return int(any(check.verdict == "bad" for check in checks))
-
-
 def _post(path: Path, target: str, reason: str) -> bytes:
     status = msgspec.json.decode(_ask(path, "GET", f"{API}/status"), type=Status)
     name = pwd.getpwuid(os.getuid()).pw_name
@@ -116,8 +131,8 @@ def _post(path: Path, target: str, reason: str) -> bytes:
     return _ask(path, "POST", target, msgspec.json.encode(request))
 
 
-def _ask(path: Path, method: str, target: str, body: bytes | None = None) -> bytes:
-    connection = _Connection(path)
+def _ask(path: Path, method: str, target: str, body: bytes | None = None, *, timeout_s: float = TIMEOUT_S) -> bytes:
+    connection = _Connection(path, timeout_s)
     try:
         connection.request(method, target, body)
         answer = connection.getresponse()

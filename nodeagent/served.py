@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from nodeagent.api import Api, Endpoints, Gate
+from nodeagent.checks.node import Agent
 from nodeagent.deployment import reachability
 from nodeagent.front import Front
 from nodeagent.handlers.alerts import AlertHandlers
@@ -94,7 +95,7 @@ class Served:
             HoldHandlers(parts.standing, node.runtimes, status.status),
             ServiceHandlers(parts.standing, parts.clock, status.status),
             PassportHandlers(parts, node.blobs, node.binder, signers),
-            CheckHandlers(parts, node.log, node.node_id, signers),
+            CheckHandlers(Agent(parts, node.log, node.node_id), lambda: node.housekeeping.disk_days_left),
             TapHandlers(node.runtimes),
             ProbeHandlers(),
             TrustHandlers(parts, node.node_id),

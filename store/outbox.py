@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from store import db
+from store import db, errors
 
 ROW_BYTES: Final = 64  # what a row costs beside its topic and payload
 REJECTED_ROWS_MAX: Final = 1_000
@@ -55,6 +55,23 @@ class Tally(NamedTuple):
     waiting_bytes: int
     dropped_total: int
     rejected_total: int
+
+
+def oldest_age_s(path: Path, *, boot_id: str, boottime_us: int) -> dict[str, float]:
+    """Seconds of awake time that the oldest message of each sink waits; read beside the worker that owns the outbox.
+
+    Raises StoreError kinds. One whose worker has not started since the boot is as old as it was then.
+    """
+    connection = db.open_reader(path, deadline_s=1.0)
+    try:
+        row = connection.execute("SELECT boot_id, last_us FROM clock").fetchone()
+        now_us = boottime_us if row is not None and row[0] == boot_id else row[1] if row is not None else 0
+        found = connection.execute("SELECT sink, min(stamp_us) FROM outbox GROUP BY sink")
+        return {sink: max(0.0, (now_us - stamp_us) / 1e6) for sink, stamp_us in found}
+    except sqlite3.Error as error:
+        raise errors.from_sqlite(error, "read", path) from error
+    finally:
+        connection.close()
 
 
 class Outbox:

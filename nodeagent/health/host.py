@@ -34,7 +34,7 @@ class HostMonitor:
             disk_bytes_total=disk_total,
             disk_bytes_free=disk_free,
             disk_days_left=disk_days_left,
-            temperature_c=_temperature(),
+            temperature_c=temperature_c(),
             network_rx_bytes_per_s=received,
             network_tx_bytes_per_s=sent,
             uptime_s=boottime_us / 1e6,
@@ -60,7 +60,7 @@ def disk(path: Path) -> tuple[int | None, int | None]:
     return figures.f_blocks * figures.f_frsize, figures.f_bavail * figures.f_frsize
 
 
-def _temperature() -> float | None:
+def temperature_c() -> float | None:
     """Degrees Celsius of the hottest sensor of the first chip that means the processor."""
     chips = psutil.sensors_temperatures()
     for name in (*_CHIPS, *chips):
