@@ -48,6 +48,9 @@ class BoardAlert:
     advice: str
     since_s: float
     acknowledged_by: str = ""
+    shelved_by: str = ""
+    shelved_s_left: float | None = None
+    note: str = ""
 
     @property
     def key(self) -> str:
@@ -169,6 +172,9 @@ def _alert(view: NodeView, alert: Alert) -> BoardAlert:
         advice=alert.advice,
         since_s=alert.raised_us / 1e6 - (view.clock_offset_s or 0.0),
         acknowledged_by=alert.acknowledged_by,
+        shelved_by=alert.shelved_by,
+        shelved_s_left=alert.shelved_s_left,
+        note=alert.note,
     )
 
 

@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from console.dataclient import DataClient
 from console.identity import check_node_id, read_greeting
 from console.link.errors import LinkError
 from console.link.transport import Answer, Body
@@ -77,11 +78,14 @@ class Exchange(Protocol):
     ) -> AbstractAsyncContextManager[tuple[int, AsyncIterator[bytes]]]: ...
 
 
-class AgentClient:
+class AgentClient(DataClient):
     """Raises AgentError where the agent refuses, LinkError where it is not reached or not understood."""
 
-    def __init__(self, exchange: Exchange, node: str, *, node_id: str = "") -> None:
+    def __init__(
+        self, exchange: Exchange, node: str, *, node_id: str = "", mandate: Mandate | None = None
+    ) -> None:
         self.node = node
+        self._mandate = mandate or Mandate()
         self._exchange = exchange
         self._pinned = node_id
         self._identified = ""
@@ -123,7 +127,17 @@ class AgentClient:
         return decode(kind, answer.body, self.node, what, cleaned=cleaned)
 
     async def _post(self, kind: type[T], path: str, request: Any, *, timeout_s: float = REQUEST_S) -> T:
-        return await self._ask(kind, "POST", _target(path), body=msgspec.json.encode(request), timeout_s=timeout_s)
+        return await self._send(kind, "POST", path, request, timeout_s=timeout_s)
+
+    async def _send(self, kind: type[T], method: str, path: str, request: Any, *, timeout_s: float = REQUEST_S) -> T:
+        return await self._ask(kind, method, _target(path), body=self._body(request), timeout_s=timeout_s)
+
+    def _body(self, request: Any) -> bytes:
+        """The request under this client's mandate. What an older agent does not know is named only where it is used."""
+        plain = msgspec.to_builtins(request)
+        if isinstance(request, Write | OutOfServiceRequest):
+            plain["change_number"] = self._mandate.change_number
+        return msgspec.json.encode({name: told for name, told in plain.items() if told or name not in _LATER})
 
     # -- who it is
 
@@ -382,12 +396,7 @@ class AgentClient:
             window_s=window_s,
             dry_run=dry_run,
         )
-        answer = await self._exchange.request(
-            "PUT", _target("/bindings"), body=msgspec.json.encode(request), timeout_s=SLOW_REQUEST_S
-        )
-        if answer.status >= 300:
-            raise refusal(answer.status, answer.body, self.node, "PUT /bindings")
-        return decode(BindAnswer, answer.body, self.node, "PUT /bindings")
+        return await self._send(BindAnswer, "PUT", "/bindings", request, timeout_s=SLOW_REQUEST_S)
 
 
 def _segment(text: str) -> str:

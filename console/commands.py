@@ -8,9 +8,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Screen = Literal["fleet", "node", "alerts", "logs", "chart", "deploy", "watch", "rollouts"]
-MAIN: Final[tuple[Screen, ...]] = ("fleet", "node", "alerts", "logs", "chart", "watch", "rollouts")
-LISTS: Final[tuple[Screen, ...]] = ("fleet", "node", "alerts", "logs")
+Screen = Literal[
+    "fleet", "node", "alerts", "logs", "chart", "deploy", "watch", "rollouts", "catalog", "records", "ledger", "chain"
+]
+MAIN: Final[tuple[Screen, ...]] = (
+    "fleet",
+    "node",
+    "alerts",
+    "logs",
+    "chart",
+    "watch",
+    "rollouts",
+    "catalog",
+    "records",
+    "ledger",
+    "chain",
+)
+EVERYWHERE: Final[tuple[Screen, ...]] = (*MAIN, "deploy")
+LISTS: Final[tuple[Screen, ...]] = ("fleet", "node", "alerts", "logs", "catalog", "records", "ledger", "chain")
 ABOUT_A_NODE: Final[tuple[Screen, ...]] = ("fleet", "node", "alerts")
 
 
@@ -34,12 +49,15 @@ class Command:
 
 COMMANDS: Final[tuple[Command, ...]] = (
     # moving about
-    Command("open", "enter", "enter", "open", "Open what the cursor is on", ("fleet", "node", "alerts"), 1),
-    Command("back", "escape", "esc", "back", "Go back, or clear the filter", (*MAIN, "deploy"), 90, palette=False),
+    Command("open", "enter", "enter", "open", "Open what the cursor is on", LISTS, 1),
+    Command("back", "escape", "esc", "back", "Go back, or clear the filter", EVERYWHERE, 90, palette=False),
     Command("screen_fleet", "1", "1", "fleet", "The fleet: all nodes, worst first"),
     Command("screen_alerts", "2", "2", "alerts", "Alerts of all nodes, and who acknowledged them"),
     Command("screen_rollouts", "3", "3", "rollouts", "Rollouts: waves, gates with their figures, what failed and why"),
+    Command("screen_catalog", "4", "4", "catalog", "Bundles of this console, and where each is active"),
     Command("screen_logs", "5", "5", "logs", "Log lines of the marked nodes, or of those shown, on one time axis"),
+    Command("screen_records", "6", "6", "records", "What the models of the marked nodes, or of all, saw and said"),
+    Command("screen_ledger", "7", "7", "ledger", "Who did what on each node, and whether its history can be believed"),
     Command("history_back", "left_square_bracket", "[", "earlier", "The place before this one", palette=False),
     Command("history_on", "right_square_bracket", "]", "later", "The place after this one", palette=False),
     Command("next_tab", "tab", "tab", "next tab", "The next tab of this node", ("node",), 2, palette=False),
@@ -47,20 +65,25 @@ COMMANDS: Final[tuple[Command, ...]] = (
     # what is shown
     Command("filter", "slash", "/", "filter", "Show only what matches: site:press state:warn model:bearing, ! inverts",
             LISTS, 3),
-    Command("faults", "exclamation_mark", "!", "faults", "Show only what is not normal", ("fleet", "alerts"), 4),
+    Command("faults", "exclamation_mark", "!", "faults", "Show only what is not normal",
+            ("fleet", "alerts", "records", "ledger"), 4),
     Command("mark", "space", "space", "mark", "Mark the node under the cursor", ("fleet",), 8),
     Command("mark_all", "asterisk", "*", "mark all", "Mark every node shown", ("fleet",)),
     Command("unmark", "U", "U", "unmark", "Forget all marks", ("fleet",)),
     Command("sort", "s", "s", "sort", "Sort by the next column", ("fleet",), 7),
     Command("sort_reverse", "S", "S", "reverse", "Sort the other way round", ("fleet",)),
     Command("group", "b", "b", "by site", "Group by site with a subtotal each", ("fleet",)),
+    Command("wall", "w", "w", "wall", "One cell a node, or the table again", ("fleet",), 13),
     Command("level", "v", "v", "level", "Show only lines of this level and above", ("logs", "node"), 4),
     Command("pause", "p", "p", "pause", "Hold the picture still; the data goes on", MAIN),
     # on a node
-    Command("logs_of", "l", "l", "logs", "The log of this node", ("fleet", "node", "alerts"), 5),
+    Command("logs_of", "l", "l", "logs", "The log of this node",
+            ("fleet", "node", "alerts", "records", "ledger", "chain"), 5),
     Command("acknowledge", "a", "a", "ack", "Acknowledge the alert: shown in row two, or under the cursor",
             ABOUT_A_NODE, 6),
-    Command("label", "L", "L", "label", "Say what this record really was", ("node",), 6),
+    Command("shelve", "z", "z", "shelve", "Keep this alert quiet for a time, or no longer", ("alerts",), 7,
+            operate=True),
+    Command("label", "L", "L", "label", "Say what this record really was", ("node", "records"), 6),
     Command("deploy", "d", "d", "deploy", "Deploy a bundle to this node", ("fleet", "node"), 5, operate=True),
     Command("rollback", "r", "r", "roll back", "Put back what ran before", ("fleet", "node", "watch"), 9,
             operate=True),
@@ -86,14 +109,30 @@ COMMANDS: Final[tuple[Command, ...]] = (
             operate=True),
     Command("more", "space", "space", "more", "What is further down", ("rollouts",), 6, palette=False),
     Command("less", "b", "b", "less", "What is further up", ("rollouts",), palette=False),
+    # what the console keeps
+    Command("bundle_add", "i", "i", "add", "Take a bundle from a .ostn file or a stick", ("catalog",), 4),
+    Command("bundle_deploy", "d", "d", "deploy", "Deploy this bundle to the marked node, or to one that you choose",
+            ("catalog",), 5, operate=True),
+    Command("bundle_fits", "P", "P", "fits", "Its passport against the marked nodes, or those where it runs",
+            ("catalog",), 6),
+    Command("records_anew", "u", "u", "newest", "Fetch the newest records again", ("records",), 5),
+    Command("verify", "v", "v", "verify", "Fetch what is new of this node's history and verify it",
+            ("ledger", "chain"), 4),
+    Command("at", "at", "@", "at a time", "What ran at a time and who did what around it, such as 12 Mar 14:05",
+            ("ledger", "chain"), 5),
+    Command("accept_break", "A", "A", "accept", "End a broken history's alarm, under your name and with a reason",
+            ("ledger", "chain"), 7, operate=True),
+    Command("node_add", "n", "n", "add node", "Add a node to this console's fleet", ("fleet",), 14),
+    Command("demo", "", "", "demo", "Leave, and start a plant of twelve agents on this machine", ("fleet",)),
     # the seat
     Command("operate", "o", "o", "operate", "OPERATE, where nodes can be changed, or back to MONITOR", MAIN, 12),
-    Command("yank", "y", "y", "yank", "Copy what the cursor is on: clipboard, tmux buffer and a file", MAIN),
-    Command("print", "Y", "Y", "print", "Print this screen as plain text into the scrollback", MAIN),
+    Command("yank", "y", "y", "yank", "Copy what the cursor is on: clipboard, tmux buffer and a file", EVERYWHERE),
+    Command("print", "Y", "Y", "print", "Print this screen as plain text into the scrollback", EVERYWHERE),
+    Command("export", "ctrl+e", "ctrl-e", "export", "Write all of this view to a file: .csv, .json, .txt", EVERYWHERE),
     Command("palette", "ctrl+p,colon", ":", "command", "Find a command by its name", MAIN, 80, palette=False),
     Command("work", "W", "W", "running", "What this console is doing, and what it has done", MAIN),
     Command("repaint", "ctrl+l", "ctrl-l", "repaint", "Draw the whole screen again", MAIN),
-    Command("help", "question_mark", "?", "help", "The keys of this screen", (*MAIN, "deploy"), 99),
+    Command("help", "question_mark", "?", "help", "The keys of this screen", EVERYWHERE, 99),
     Command("quit", "q,ctrl+q,ctrl+c", "q", "quit", "Leave; nodes go on by themselves", MAIN),
     # without a key
     Command("theme_grey", "", "", "theme grey", "Quiet dark grey"),

@@ -231,7 +231,7 @@ class SampleOperations(SampleShelf):
         state = AlertState.SHELVED if hours else AlertState.RAISED
         by = {"state": state, "shelved_by": self._operator, "shelved_s_left": hours * 3_600, "note": reason}
         alerts = [
-            msgspec.structs.replace(a, **by) if a.id == alert else a  # type: ignore[arg-type]  # of mixed values
+            msgspec.structs.replace(a, **by) if a.id == alert else a
             for a in self._telemetry(node).alerts
         ]
         self._change(node, alerts=alerts)

@@ -23,6 +23,7 @@ from nodeagent.health.alert_board import AlertBoard
 from nodeagent.health.alerts import Condition as AlertCondition
 from nodeagent.health.alerts import rolled_back
 from nodeagent.health.host import HostMonitor
+from nodeagent.health.rule_book import RuleBook
 from nodeagent.health.telemeter import Telemeter
 from nodeagent.health.trend import Trends
 from nodeagent.parts import AGENT, Parts
@@ -36,6 +37,7 @@ from nodeagent.state.database import Condition, NotWritable
 from nodeagent.state.housekeeping import Housekeeping
 from nodeagent.state.standing import Standing
 from store.blobs import Blobs
+from store.bundle import ROLES
 from store.errors import StoreError
 from store.node.deployments import Deployment
 
@@ -57,12 +59,13 @@ class Node:
         self.standing = Standing(database, clock)
         self.blobs = Blobs(state)
         self.runtimes = Runtimes(launcher=launcher, settings=settings, clock=clock, log=self._say, state=state)
-        self.board = AlertBoard(database, self.standing, settings, self.log.add)
+        self.rules = RuleBook(state, settings, self._pipeline_text)
+        self.board = AlertBoard(database, self.standing, self.rules, self.log.add)
         self.parts = self._make_parts(state)
         self.deployer = Deployer(self.parts, on_alert=self.board.report, on_final=self._ended)
         self.binder = Binder(self.parts, self.deployer, self._own)
         self.housekeeping = Housekeeping(self.parts, self.blobs, ground.boot, ground.node_id)
-        self.trends = Trends(self.housekeeping.keep_minute)
+        self.trends = Trends(self.housekeeping.keep_point)
         self.telemeter = Telemeter(
             node_id=ground.node_id,
             clock=clock,
@@ -142,7 +145,7 @@ class Node:
                 database=ground.database,
                 rows=rows,
                 blobs=self.blobs,
-                verifier=Verifier(state),
+                verifier=Verifier(state, ground.node_id),
                 standing=self.standing,
                 labels={"node_id": ground.node_id, "name": name, "site": site},
             ),
@@ -211,6 +214,17 @@ class Node:
         self.trends.add(telemetry)
         self.telemeter.disk_days_left = self.housekeeping.disk_days_left
         await self.board.look(telemetry)
+
+    async def _pipeline_text(self, digest: str) -> str:
+        """The pipeline of an active bundle, for the alert rules in it; "" where it has none. Raises ValueError."""
+        try:
+            _, facts = await self.parts.activations.facts(digest)
+            if facts.pipeline_digest is None:
+                return ""
+            limit = ROLES["pipeline"][1]
+            return (await asyncio.to_thread(self.blobs.read, facts.pipeline_digest, bytes_max=limit)).decode()
+        except UNUSABLE as error:
+            raise ValueError(f"the pipeline cannot be read: {error}") from error
 
     async def _watch_trial(self) -> None:
         while True:

@@ -28,6 +28,7 @@ DIGEST_PATTERN = r"^sha256:[0-9a-f]{64}$"
 TRIAL_WINDOW_S_MIN = 5
 TRIAL_WINDOW_S_MAX = 86_400
 LEASE_S = 60
+SHELVE_HOURS_MAX = 72.0
 
 
 class DeploymentState(enum.StrEnum):
@@ -123,6 +124,15 @@ ERRORS: dict[str, tuple[int, Owner]] = {
     "TRUST.WRONG_NODE": (403, "bundle"),
     "TRUST.STALE": (409, "operator"),
     "TRUST.LAST_SIGNER": (409, "operator"),
+    "TRUST.UNSIGNED": (403, "bundle"),
+    "TRUST.MIXED": (403, "bundle"),
+    "TRUST.EXPIRED": (403, "operator"),
+    "TRUST.REPLAYED": (403, "operator"),
+    "CHANGE.NUMBER": (403, "operator"),
+    "CHANGE.SECOND_PERSON": (403, "operator"),
+    "CHANGE.SAME_PERSON": (403, "operator"),
+    "CHANGE.UNPROVEN": (403, "operator"),
+    "CHANGE.NOTHING": (404, "operator"),
     "BINDING.MISSING": (422, "operator"),
     "BINDING.MALFORMED": (422, "operator"),
     "BINDING.STALE": (409, "operator"),
@@ -143,6 +153,7 @@ ERRORS: dict[str, tuple[int, Owner]] = {
     "LEASE.HELD": (409, "operator"),
     "LEASE.FENCED": (409, "operator"),
     "ALERT.UNKNOWN": (404, "operator"),
+    "ALERT.RULES": (422, "operator"),
     "RECORD.UNKNOWN": (404, "operator"),
     "MODEL.UNKNOWN": (404, "operator"),
     "MODEL.UNAVAILABLE": (503, "node"),
@@ -269,12 +280,16 @@ class BundleTelemetry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OutOfService(msgspec.Struct, frozen=True, kw_only=True):
-    """The node is taken out of service by a person; it never lifts itself."""
+    """The node is taken out of service by a person; it never lifts itself.
+
+    `owner`: who is to bring it back, where that is not `by`. Past `until_us` its alerts are announced again.
+    """
 
     by: str
     reason: str
     since_us: int
     until_us: int | None = None
+    owner: str = ""
 
 
 class Hold(msgspec.Struct, frozen=True, kw_only=True):
@@ -306,6 +321,20 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     raised_us: int
     acknowledged_by: str = ""
     cleared_us: int | None = None
+    shelved_by: str = ""
+    shelved_s_left: float | None = None
+    note: str = ""
+
+
+class AlertRules(msgspec.Struct, frozen=True, kw_only=True):
+    """The rules in force: `text` is what the operator set, `defaults` what stands behind it, `bundles` what theirs say.
+
+    A rule of `bundles` is one line: bundle, code, figure and limit.
+    """
+
+    text: str
+    defaults: str
+    bundles: list[str] = []
 
 
 class Telemetry(msgspec.Struct, frozen=True, kw_only=True):
@@ -361,7 +390,10 @@ class LogsPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """One prediction as recorded. `key` is boot number * 2**48 + boottime in microseconds, unique and rising."""
+    """One prediction as recorded. `key` is boot number * 2**48 + boottime in microseconds, unique and rising.
+
+    `label` is what a person said of it where one did; then `model_label` is what the model had said, if that differs.
+    """
 
     key: int
     bundle: str
@@ -378,6 +410,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     outputs: list[float] | None = None
     digest: str = ""
     config: str = ""
+    model_label: str = ""
 
 
 class Gap(msgspec.Struct, frozen=True, kw_only=True):
@@ -421,7 +454,7 @@ class LedgerPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TrendPoint(msgspec.Struct, frozen=True, array_like=True):
-    """One rollup of a node: seconds before now (negative), then the figures. None is a gap."""
+    """One rollup of a node by its wall clock. Means; of latency the worst. None: not known, never zero."""
 
     wall_us: int
     inferences_per_s: float | None
@@ -429,14 +462,28 @@ class TrendPoint(msgspec.Struct, frozen=True, array_like=True):
     cpu_percent: float | None
     memory_percent: float | None
     rejects_per_s: float | None
+    score: float | None = None
+
+
+class TrendLimit(msgspec.Struct, frozen=True, kw_only=True):
+    """A limit of a figure, as an alert rule names it (`bundle.latency_ms_p95`), and in that figure's unit.
+
+    `side`: whether above or below it is wrong. `code`: of the alert that it raises, or DECIDE for the decision.
+    """
+
+    figure: str
+    value: float
+    side: Literal["high", "low"]
+    code: str
 
 
 class Trend(msgspec.Struct, frozen=True, kw_only=True):
-    """Rollups of one bundle (or, with no bundle, of the host), oldest first."""
+    """Rollups of one bundle (or, with no bundle, of the host), oldest first, and the limits that are in force now."""
 
     bundle: str
     step_s: float
     points: list[TrendPoint]
+    limits: list[TrendLimit] = []
 
 
 # ---------------------------------------------------------------- deployments
@@ -492,10 +539,21 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Write(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What every change carries: for whom it is, who holds the lease. `node_id` wrong: refused, nothing done."""
+    """What every change carries: for whom it is, who holds the lease. `node_id` wrong: refused, nothing done.
+
+    `change_number`: of the plant's own books; it stands in every ledger entry that the write makes.
+    """
 
     node_id: str
     lease: int | None = None
+    change_number: str = ""
+
+
+class SignedWarrant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A permit or an approval (docs/protocol.md): the document as it was signed, and its armoured SSHSIG."""
+
+    document: str
+    signature: str
 
 
 class ProbeRequest(Write, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -525,19 +583,28 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StageRequest(Write, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """POST deployments: `id` makes it idempotent. Both blobs may still be missing; the answer lists what is."""
+    """POST deployments: `id` makes it idempotent. Both blobs may still be missing; the answer lists what is.
+
+    `permit`: lets a bundle below the floor in, once, on this node.
+    """
 
     id: str
     manifest: str
     signature: str
     window_s: float = 600.0
+    permit: SignedWarrant | None = None
 
 
 class DeploymentRequest(Write, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """POST deployments/ID/{preflight,activate,confirm,rollback}."""
+    """POST deployments/ID/{preflight,activate,confirm,rollback}.
+
+    For activate, where the node's policy asks a second person: `approval`, or `emergency`, which is why there is none.
+    """
 
     reason: str = ""
     allow_gap: bool = False
+    approval: SignedWarrant | None = None
+    emergency: str = ""
 
 
 class GateRequest(Write, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -626,12 +693,14 @@ class HoldRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class OutOfServiceRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """POST out-of-service: set with a reason and an expected length, or lift."""
+    """POST out-of-service: set with a reason, an owner and an expected length, or lift."""
 
     node_id: str
     reason: str = ""
     hours: float | None = None
     lift: bool = False
+    owner: str = ""
+    change_number: str = ""
 
 
 class AcknowledgeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -639,6 +708,22 @@ class AcknowledgeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
 
     node_id: str
     note: str = ""
+
+
+class ShelveRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST alerts/ID/shelve: not announced for `hours`, at most SHELVE_HOURS_MAX; 0 ends that. `note` says why."""
+
+    node_id: str
+    hours: float
+    note: str = ""
+
+
+class RulesRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """PUT alerts/rules: the text of the operator's rules (TOML); empty: the defaults alone. `dry_run`: only read."""
+
+    node_id: str
+    text: str
+    dry_run: bool = False
 
 
 class LabelRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -655,6 +740,15 @@ class TrustRequest(Write, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     change: str
     signature: str
+    approval: SignedWarrant | None = None
+    emergency: str = ""
+
+
+class ReviewRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST review: another person has looked at what was done here as an emergency."""
+
+    node_id: str
+    note: str = ""
 
 
 class TrustSigner(msgspec.Struct, frozen=True, kw_only=True):
@@ -688,14 +782,20 @@ class BindRequest(Write, frozen=True, kw_only=True, forbid_unknown_fields=True):
     unset: list[str] = []
     window_s: float = 600.0
     dry_run: bool = False
+    approval: SignedWarrant | None = None
+    emergency: str = ""
 
 
 class BindAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What changed (`old` None: new; `new` None: gone), and the trials that it started."""
+    """What changed (`old` None: new; `new` None: gone), and the trials that it started.
+
+    `digest` names the change for a second person's approval.
+    """
 
     revision: int
     changes: dict[str, tuple[Any, Any]]
     deployments: list[str] = []
+    digest: str = ""
 
 
 class PassportRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -755,6 +855,9 @@ ROUTES: dict[tuple[str, str], tuple[Any, Any, bool]] = {
     ("GET", "/agent/v1/ledger"): (None, LedgerPage, False),
     ("GET", "/agent/v1/alerts"): (None, list[Alert], False),
     ("POST", "/agent/v1/alerts/{id}/acknowledge"): (AcknowledgeRequest, Alert, False),
+    ("POST", "/agent/v1/alerts/{id}/shelve"): (ShelveRequest, Alert, True),
+    ("GET", "/agent/v1/alerts/rules"): (None, AlertRules, False),
+    ("PUT", "/agent/v1/alerts/rules"): (RulesRequest, AlertRules, True),
     ("GET", "/agent/v1/revisions"): (None, list[Revision], False),
     ("GET", "/agent/v1/tap/{bundle}"): (None, Tap, False),
     ("GET", "/agent/v1/checks"): (None, list[Check], False),
@@ -781,4 +884,5 @@ ROUTES: dict[tuple[str, str], tuple[Any, Any, bool]] = {
     ("POST", "/agent/v1/hold"): (HoldRequest, Hold, True),
     ("POST", "/agent/v1/hold/release"): (HoldRequest, Status, True),
     ("POST", "/agent/v1/out-of-service"): (OutOfServiceRequest, Status, True),
+    ("POST", "/agent/v1/review"): (ReviewRequest, Status, True),
 }

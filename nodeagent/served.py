@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from nodeagent.api import Api, Endpoints, Gate
 from nodeagent.checks.node import Agent
 from nodeagent.deployment import reachability
+from nodeagent.deployment.policy import ChangePolicy
 from nodeagent.front import Front
 from nodeagent.handlers.alerts import AlertHandlers
 from nodeagent.handlers.bindings import BindingHandlers
@@ -23,6 +24,7 @@ from nodeagent.handlers.metrics import MetricsHandlers
 from nodeagent.handlers.passport import PassportHandlers
 from nodeagent.handlers.probe import ProbeHandlers
 from nodeagent.handlers.records import RecordHandlers
+from nodeagent.handlers.review import ReviewHandlers
 from nodeagent.handlers.service import ServiceHandlers
 from nodeagent.handlers.status import StatusHandlers
 from nodeagent.handlers.tap import TapHandlers
@@ -82,15 +84,16 @@ class Served:
             signers,
             installed.version("outstation") or "unknown",
         )
+        policy = ChangePolicy(parts, node.node_id, node.board.report)
         nouns = (
             status,
             LogHandlers(node.log),
             RecordHandlers(state / "records", parts.database, parts.standing),
             LedgerHandlers(parts.database),
-            AlertHandlers(node.board),
+            AlertHandlers(node.board, node.rules),
             BlobHandlers(node.blobs, parts, node.node_id),
-            DeploymentHandlers(parts, node.deployer),
-            BindingHandlers(parts.bindings, node.binder, parts.standing),
+            DeploymentHandlers(parts, node.deployer, policy),
+            BindingHandlers(parts.bindings, node.binder, parts.standing, policy),
             LeaseHandlers(parts.standing),
             HoldHandlers(parts.standing, node.runtimes, status.status),
             ServiceHandlers(parts.standing, parts.clock, status.status),
@@ -98,6 +101,7 @@ class Served:
             CheckHandlers(Agent(parts, node.log, node.node_id), lambda: node.housekeeping.disk_days_left),
             TapHandlers(node.runtimes),
             ProbeHandlers(),
-            TrustHandlers(parts, node.node_id),
+            TrustHandlers(parts, node.node_id, policy),
+            ReviewHandlers(parts, node.board, status.status),
         )
         return {route: endpoint for noun in nouns for route, endpoint in noun.endpoints().items()}

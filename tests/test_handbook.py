@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from console.cli.parser import add_verbs
-from nodeagent.health import alerts
+from nodeagent.health import alerts, default_rules
 from nodeagent.protocol import ERRORS
+from nodeagent.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "operator.md").read_text("utf-8")
@@ -34,7 +35,7 @@ def codes_raised() -> set[str]:
         texts = {str(node.value) for node in ast.walk(tree) if isinstance(node, ast.Constant)}
         codes = {text for text in texts if re.fullmatch(r"[A-Z_]+\.[A-Z_]+|HOLD", text)}
         found |= codes if path.name == "alerts.py" else codes - set(ERRORS)
-    return found
+    return found | {rule.options.code for rule in default_rules.defaults(Settings())}
 
 
 def test_the_handbook_says_what_to_do_for_each_alert_and_for_no_other() -> None:

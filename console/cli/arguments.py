@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import re
 import tomllib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from console.cli.session import Session
+from console.times import span_s
 
 Verb = Callable[[Session, argparse.Namespace], Awaitable[int]]
-_DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(s|m|h|d)?$")
-_UNITS_S = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 
 
 def add_verb(
@@ -46,10 +44,10 @@ def add_break_lease(parser: argparse.ArgumentParser) -> None:
 
 def duration_s(text: str) -> float:
     """`90`, `90s`, `10m`, `1.5h`, `1d` in seconds. Raises ArgumentTypeError."""
-    found = _DURATION.match(text.strip())
-    if not found:
+    seconds = span_s(text)
+    if seconds is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not a duration such as 90s, 10m or 2h")
-    return float(found[1]) * _UNITS_S[found[2] or "s"]
+    return seconds
 
 
 def pair(text: str) -> tuple[str, str]:

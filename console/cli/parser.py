@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from console.cli import (
+    alert,
     backtest,
     bootstrap,
     bundle,
@@ -29,6 +30,7 @@ GROUPS = (
     bootstrap,
     inventory,
     fleet,
+    alert,
     data,
     export,
     ledger,

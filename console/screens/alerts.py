@@ -12,6 +12,7 @@ from console import figures
 from console.board import BoardAlert
 from console.screens.filterrow import FilterRow
 from console.screens.page import Page, bindings
+from nodeagent.protocol import AlertState
 from widgets.cells import wrap
 from widgets.look import Look, Role, Spans
 from widgets.status import ALARM, WARN, word
@@ -82,7 +83,7 @@ class AlertsPage(Page):
         return Row(
             {
                 "state": state if alert.active else (state[0], "dim"),
-                "acknowledged": (alert.acknowledged_by or ("waits" if alert.waits else alert.state.value), role),
+                "acknowledged": (_standing(alert), role),
                 "since": (figures.clock(alert.since_s) if alert.since_s else figures.UNKNOWN, "base"),
                 "node": (alert.node, role),
                 "message": (("cleared: " if not alert.active else "") + alert.message, role),
@@ -98,7 +99,10 @@ class AlertsPage(Page):
             return
         width = self.size.width - 12
         lines: list[Spans] = [()]
-        for label, text in (("what", f"{alert.subject}: {alert.message}"), ("do", alert.advice)):
+        facts = [("what", f"{alert.subject}: {alert.message}"), ("do", alert.advice)]
+        if alert.state is AlertState.SHELVED and alert.shelved_by:
+            facts.append(("shelved", f"by {alert.shelved_by}, {_standing(alert)} more: {alert.note}"))
+        for label, text in facts:
             lines += [((f" {label if i == 0 else '':<8}", "dim"), (line, "base")) for i, line in
                       enumerate(wrap(text, width)[:2])]  # fmt: skip
         self.detail.set_lines(lines)
@@ -121,6 +125,13 @@ class AlertsPage(Page):
             self.say("this alert does not wait for anyone")
         else:
             self.seat.acknowledge(alert)
+
+    def do_shelve(self) -> None:
+        alert = self.alerts.get(self.table.key or "")
+        if alert is None or alert.id == 0:
+            self.say("alerts of a node can be shelved; this one is this console's own" if alert else "no alert is here")
+        else:
+            self.seat.changes.shelve(alert)
 
     def do_faults(self) -> None:
         self.waiting_only = not self.waiting_only
@@ -148,3 +159,10 @@ class AlertsPage(Page):
 
     def yank_text(self) -> str:
         return str(self.alerts.get(self.table.key or "", ""))
+
+
+def _standing(alert: BoardAlert) -> str:
+    """Who has seen it, or for how long it is kept quiet."""
+    if alert.state is AlertState.SHELVED:
+        return f"shelf {figures.countdown(alert.shelved_s_left)}" if alert.shelved_s_left else "shelved"
+    return alert.acknowledged_by or ("waits" if alert.waits else alert.state.value)

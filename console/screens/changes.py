@@ -8,12 +8,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from console import figures
-from console.board import NodeState
+from console.board import BoardAlert, NodeState
 from console.gate import GateOrder, percent
 from console.operations import BundleEntry
 from console.screens.confirm import Change, ConfirmView
 from console.screens.deploy import ChooseView, PassportView, PickView, Terms
-from nodeagent.protocol import BundleTelemetry, Trial
+from console.times import span_s
+from nodeagent.protocol import SHELVE_HOURS_MAX, AlertState, BundleTelemetry, Trial
 
 if TYPE_CHECKING:
     from console.seat import Seat
@@ -39,7 +40,9 @@ class Changes:
         return state
 
     def _known(self) -> NodeState | None:
-        state = self._about()
+        return self._answers(self._about())
+
+    def _answers(self, state: NodeState | None) -> NodeState | None:
         if state is not None and not state.known:
             self._seat.say(f"{state.view.name} does not answer ({state.reason}): nothing can be changed there", "warn")
             return None
@@ -52,16 +55,25 @@ class Changes:
 
     def do_deploy(self) -> None:
         state = self._known()
-        if state is None:
-            return
+        if state is not None and self._is_free(state):
+            view = ChooseView(self._seat.look, state.view.name, [b.digest for b in state.bundles])
+            self._seat.push_screen(view, partial(self._chosen, state))
+
+    def deploy_entry(self, node: str, entry: BundleEntry) -> None:
+        """The same from the catalog: the bundle is chosen already."""
+        state = self._answers(self._seat.board.nodes.get(node))
+        if state is not None and self._is_free(state):
+            self._chosen(state, entry)
+
+    def _is_free(self, state: NodeState) -> bool:
+        """Whether nothing is on trial there; what is, is shown."""
         node = state.view.name
         work = self._seat.works.latest("deploy", node)
         if (work is not None and work.running) or any(b.trial for b in state.bundles):
             self._seat.say(f"{node} has a deployment that is not finished: confirm it or roll it back first", "warn")
             self._seat.go("watch", node)
-            return
-        view = ChooseView(self._seat.look, node, [b.digest for b in state.bundles])
-        self._seat.push_screen(view, partial(self._chosen, state))
+            return False
+        return True
 
     def _chosen(self, state: NodeState, entry: object) -> None:
         if isinstance(entry, BundleEntry):
@@ -288,6 +300,39 @@ class Changes:
     def _release(self, node: str) -> None:
         operations = self._seat.operations
         self._begin("release", "release", node, f"{node} is released", lambda _: operations.release(node, ""))
+
+    # ------------------------------------------------------------ shelve
+
+    def shelve(self, alert: BoardAlert) -> None:
+        """Asks for how long and why, or ends it where it is shelved."""
+        node, operations = alert.node, self._seat.operations
+        if alert.state is AlertState.SHELVED:
+            self._begin("shelve", "unshelve", node, f"{node}: {alert.code} is announced again",
+                        lambda _: operations.shelve(node, alert.id, 0.0, ""))  # fmt: skip
+            return
+        change = Change(
+            title=f"Shelve {alert.code} of {node}",
+            what=(f"{alert.subject}: {alert.message}",),
+            nodes=f"{node}, 1 node",
+            effect=("Nothing changes on the line. This alert is recorded and not announced, also if it comes again.",),
+            undo="z again; it ends by itself when the time is over or the node starts anew",
+            asks="how long and why, such as: 4h fan is ordered",
+            yes="shelve",
+        )
+        self._seat.push_screen(ConfirmView(self._seat.look, change), partial(self._shelve, alert))
+
+    def _shelve(self, alert: BoardAlert, answer: object) -> None:
+        if not isinstance(answer, str):
+            return
+        span, _, reason = answer.partition(" ")
+        seconds = span_s(span)
+        if seconds is None or not 0 < seconds <= SHELVE_HOURS_MAX * 3_600 or not reason.strip():
+            most = f"{SHELVE_HOURS_MAX:.0f}h"
+            self._seat.say(f"say how long, at most {most}, and why: 4h fan is ordered; nothing was shelved", "warn")
+            return
+        node, operations = alert.node, self._seat.operations
+        self._begin("shelve", "shelve", node, f"{node}: {alert.code} is shelved for {span}: {reason.strip()}",
+                    lambda _: operations.shelve(node, alert.id, seconds / 3_600, reason.strip()))  # fmt: skip
 
     def _begin(self, kind: str, title: str, node: str, said: str, action: Any) -> None:
         self._seat.begin(kind, title, node, action, then=lambda _: self._seat.say(said))

@@ -1,23 +1,21 @@
 """Which conditions need a person, and the life of an alert as ISA-18.2 has it. Pure.
 
-`conditions` says what is abnormal now; `fold` compares that with the alerts that stand and returns what changed.
-A latched condition (a trial that went back) stands until a person has acknowledged it. While the node is out of
-service new alerts are shelved: recorded, not announced.
+`conditions` says what is abnormal beside the figures that rules look at (rule_watch.py); `fold` compares both with the
+alerts that stand and returns what changed. A latched condition (a trial that went back) stands until a person has
+acknowledged it. What is shelved, by a person for a time or since the node is out of service, is recorded and not
+announced.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from nodeagent.protocol import Alert, AlertState, BundleTelemetry, Telemetry, WorkerState
-from nodeagent.settings import Settings
 
 OPEN_MAX = 256
 MODEL_ALARM = "MODEL.ALARM"
 STARTING_US_MAX = 15_000_000
-# A condition that stands clears only when its figure is this much better than its limit: no chattering.
-DEADBAND = 0.05
 
 Key = tuple[str, str]
 
@@ -38,22 +36,13 @@ class Condition:
         return self.code, self.subject
 
 
-@dataclasses.dataclass(frozen=True)
-class Recent:
-    """What counters did lately: by bundle, restarts in the last 10 min and records lost in the last minute."""
-
-    restarts: Mapping[str, int]
-    records_lost: Mapping[str, int]
-
-
-def conditions(telemetry: Telemetry, recent: Recent, settings: Settings, standing: frozenset[Key]) -> list[Condition]:
-    """All abnormal conditions that telemetry shows. `standing` are the keys of alerts now open."""
-    found = [*_host(telemetry, settings, standing), *_people(telemetry)]
+def conditions(telemetry: Telemetry, standing: frozenset[Key]) -> list[Condition]:
+    """The abnormal conditions that no figure stands for. `standing` are the keys of alerts now open."""
+    found = [*_node(telemetry), *_people(telemetry)]
     for bundle in telemetry.bundles:
-        found += _bundle(bundle, recent, settings)
+        found += _worker(bundle)
         found += _alarm(bundle, standing)
-    found += _not_heard_of_yet(telemetry, standing)
-    return found[:OPEN_MAX]
+    return found + _not_heard_of_yet(telemetry, standing)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,20 +53,24 @@ class Changes:
     raise_: tuple[Condition, ...]
 
 
-def fold(standing: Iterable[Alert], found: Iterable[Condition], *, announce: bool) -> Changes:
+def fold(
+    standing: Iterable[Alert], found: Iterable[Condition], *, announce: bool, shelved: frozenset[Key] = frozenset()
+) -> Changes:
     """Compares the alerts that stand with the conditions that are there.
 
-    A latched alert is cleared by a person alone. With `announce` (the node is in service) a shelved alert whose
-    condition still stands is cleared and raised anew, so that it is heard.
+    A latched alert is cleared by a person alone. With `announce` (the node is in service) a shelved alert that nobody
+    keeps on the shelf (`shelved`) and whose condition still stands is cleared and raised anew, so that it is heard.
     """
-    present = {condition.key: condition for condition in found}
+    present = {condition.key: condition for condition in reversed(list(found)[: 2 * OPEN_MAX])}
     clear: list[Key] = []
     kept: set[Key] = set()
     for alert in standing:
         key = (alert.code, alert.subject)
-        if alert.state is AlertState.SHELVED and announce and key in present:
+        if alert.code in LATCHED:
+            present.setdefault(key, _again(alert))
+        if alert.state is AlertState.SHELVED and announce and key in present and key not in shelved:
             clear.append(key)
-        elif key in present or alert.code in LATCHED:
+        elif key in present:
             kept.add(key)
         else:
             clear.append(key)
@@ -85,8 +78,14 @@ def fold(standing: Iterable[Alert], found: Iterable[Condition], *, announce: boo
     return Changes(tuple(clear), raise_[: max(0, OPEN_MAX - len(kept))])
 
 
+def _again(alert: Alert) -> Condition:
+    return Condition(alert.code, alert.subject, alert.priority, alert.message, alert.advice, latched=True)
+
+
+# Codes that a review by another person clears, and no acknowledgement.
+REVIEWED = frozenset({"CHANGE.EMERGENCY"})
 # Codes that only a person clears.
-LATCHED = frozenset({"TRIAL.ROLLED_BACK", "BLOB.DAMAGED", "BINDINGS.EDITED"})
+LATCHED = frozenset({"TRIAL.ROLLED_BACK", "BLOB.DAMAGED", "BINDINGS.EDITED", "CHANGE.EMERGENCY", "RULES.UNREADABLE"})
 
 
 def rolled_back(bundle: str, version: str, reason: str, text: str) -> Condition:
@@ -102,21 +101,19 @@ def rolled_back(bundle: str, version: str, reason: str, text: str) -> Condition:
     )
 
 
-def _host(telemetry: Telemetry, settings: Settings, standing: frozenset[Key]) -> list[Condition]:
-    host, found = telemetry.host, list[Condition]()
-    disk_key = ("DISK.LOW", "disk")
-    free_min = settings.disk.bytes_free_min * (1 + DEADBAND * (disk_key in standing))
-    if host.disk_bytes_free is not None and host.disk_bytes_free < free_min:
-        text = f"{host.disk_bytes_free / 1e6:.0f} MB free; deployments are refused, serving goes on"
-        found.append(Condition(*disk_key, 2, text, "Free space, or lower [records] bytes_max in node.toml."))
-    heat_key = ("HOST.TEMPERATURE", "processor")
-    limit = settings.alerts.temperature_c_max * (1 - DEADBAND * (heat_key in standing))
-    if host.temperature_c is not None and host.temperature_c > limit:
-        found.append(Condition(*heat_key, 2, f"{host.temperature_c:.0f} °C", "Check cooling and the cabinet's fan."))
-    if telemetry.mode == "safe":
-        text = "the node's database could not be opened; the last known good bundle is served, nothing can be changed"
-        found.append(Condition("NODE.SAFE", "node", 1, text, "Run outstation-agent check on the node."))
-    return found
+def bad_rules(error: str, origin: str) -> Condition:
+    """The alert about rules that cannot be read; those before them, or the defaults, are in force."""
+    text = f"the alert rules are not used, others are in force: {error}"
+    return Condition(
+        "RULES.UNREADABLE", origin, 3, text, "Correct the line; set them with outstation alert rules.", True
+    )
+
+
+def _node(telemetry: Telemetry) -> list[Condition]:
+    if telemetry.mode != "safe":
+        return []
+    text = "the node's database could not be opened; the last known good bundle is served, nothing can be changed"
+    return [Condition("NODE.SAFE", "node", 1, text, "Run outstation-agent check on the node.")]
 
 
 def _people(telemetry: Telemetry) -> list[Condition]:
@@ -152,23 +149,9 @@ def _alarm(bundle: BundleTelemetry, standing: frozenset[Key]) -> list[Condition]
     return [Condition(*key, 1, text, "Look at the machine. The records of this bundle hold the inputs and the score.")]
 
 
-def _bundle(bundle: BundleTelemetry, recent: Recent, settings: Settings) -> list[Condition]:
-    name, found = bundle.bundle, list[Condition]()
-    restarts, lost = recent.restarts.get(name, 0), recent.records_lost.get(name, 0)
-    if bundle.state is WorkerState.BACKOFF or restarts >= settings.alerts.worker_restarts_per_10min_max:
-        text = f"the worker ended {restarts} times in 10 min: {bundle.reason or 'no reason known'}"
-        found.append(
-            Condition("WORKER.RESTARTS", name, 2, text, "Read the node's log; roll the bundle back if it is new.")
-        )
-    if lost:
-        text = f"{lost} predictions of the last minute were not recorded"
-        found.append(Condition("RECORDS.LOST", name, 3, text, "The disk is too slow or full, or the rate too high."))
-    for source in bundle.sources:
-        quiet = source.state == "silent" or (source.age_s or 0.0) > settings.alerts.source_silent_s
-        if quiet and source.state != "stopped":
-            age = "never sent data" if source.age_s is None else f"sent nothing for {source.age_s:.0f} s"
-            text = f"source {source.id} {age}. {source.reason}".strip()
-            found.append(
-                Condition("SOURCE.SILENT", f"{name}/{source.id}", 2, text, "Check the device and its network.")
-            )
-    return found
+def _worker(bundle: BundleTelemetry) -> list[Condition]:
+    if bundle.state is not WorkerState.BACKOFF:
+        return []
+    text = f"the worker ended and is started again later: {bundle.reason or 'no reason known'}"
+    advice = "Read the node's log; roll the bundle back if it is new."
+    return [Condition("WORKER.RESTARTS", bundle.bundle, 2, text, advice)]

@@ -1,5 +1,7 @@
 """`pipeline.toml`: `[[source]]` -> `[[step]]` -> `[model]` -> `[decide]` -> `[[sink]]`, order is file order.
 
+`[[alert]]` holds rules for alerts about the bundle's own figures; nodeagent/health/rules.py has their keys.
+
 Addresses of a plant stand in the node's bindings, and a pipeline names them: `url = "${plc}"`. A binding may be one
 value, or a table: then the key that names it takes the entry of the same name, and the other entries of the table
 take the place of keys of that section (`plc = { url = "tcp://...", unit_id = 3, order = "CDAB" }`).
@@ -17,17 +19,20 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
+from nodeagent.health import default_rules, rules
+from nodeagent.health.rules import Rule
 from nodeagent.pipeline import references, registry
 from nodeagent.pipeline.errors import ConfigError
 from nodeagent.pipeline.lines import Path, locate
 from nodeagent.pipeline.options import Options
 from nodeagent.pipeline.section import Document, Section
 from nodeagent.pipeline.typed import typed
+from nodeagent.settings import Settings
 
 SCHEMA: Final = 1
 FILE_BYTES_MAX: Final = 256 << 10
 SECTIONS_MAX: Final = 64
-_TOP_KEYS: Final = ("schema", "name", "asset", "source", "step", "model", "decide", "sink")
+_TOP_KEYS: Final = ("schema", "name", "asset", "source", "step", "model", "decide", "sink", "alert")
 _SYNTAX_PLACE: Final = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 
@@ -56,6 +61,7 @@ class PipelineConfig:
     decide: Section
     sinks: tuple[Section, ...]
     bindings: tuple[str, ...]
+    alerts: tuple[Rule, ...] = ()
 
     @property
     def bound(self) -> bool:
@@ -88,6 +94,7 @@ def load(text: str, *, bindings: Mapping[str, Any] | None = None, file: str = "p
         decide=reader.one(raw, "decide"),
         sinks=reader.many(raw, "sink", "type"),
         bindings=tuple(sorted(references.names(raw))),
+        alerts=rules.read(raw, document, origin="this bundle", defaults=default_rules.defaults(Settings())),
     )
 
 

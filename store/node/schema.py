@@ -102,8 +102,38 @@ CREATE TABLE trend (
 ) WITHOUT ROWID;
 """
 
+_CHANGE_CONTROL = """
+CREATE TABLE permits_used (
+  id TEXT PRIMARY KEY, subject TEXT NOT NULL, deployment TEXT NOT NULL, signer TEXT NOT NULL, wall_us INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TRIGGER permits_stay_used BEFORE DELETE ON permits_used
+  BEGIN SELECT RAISE(ABORT, 'a permit counts once'); END;
+CREATE TABLE emergencies (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, subject TEXT NOT NULL, actor TEXT NOT NULL, reason TEXT NOT NULL,
+  wall_us INTEGER NOT NULL, reviewed_by TEXT NOT NULL DEFAULT '', reviewed_us INTEGER, note TEXT NOT NULL DEFAULT ''
+);
+CREATE TABLE owners (
+  name TEXT NOT NULL, since_us INTEGER NOT NULL, owner TEXT NOT NULL, PRIMARY KEY (name, since_us)
+) WITHOUT ROWID;
+CREATE TABLE forwarded (
+  target TEXT PRIMARY KEY, seq INTEGER NOT NULL, lost_total INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+"""
+
+_SHELVES = """
+CREATE TABLE shelves (
+  code TEXT NOT NULL, subject TEXT NOT NULL, actor TEXT NOT NULL, note TEXT NOT NULL,
+  boot_id TEXT NOT NULL, until_us INTEGER NOT NULL, PRIMARY KEY (code, subject)
+) WITHOUT ROWID;
+"""
+
 # Name -> SQL, applied in this order. A released step is never edited and never removed; later ones only add.
-STEPS: dict[str, str] = {"0001_deployments": _DEPLOYMENTS, "0002_standing": _STANDING}
+STEPS: dict[str, str] = {
+    "0001_deployments": _DEPLOYMENTS,
+    "0002_standing": _STANDING,
+    "0003_change_control": _CHANGE_CONTROL,
+    "0004_shelves": _SHELVES,
+}
 
 
 def missing_steps(connection: sqlite3.Connection) -> list[str]:

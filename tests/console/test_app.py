@@ -238,6 +238,28 @@ def test_a_acknowledges_the_alert_that_is_shown_and_not_one_that_just_came() -> 
     in_seat(act, fleet=fleet, clock=clock)
 
 
+def test_z_shelves_the_alert_under_the_cursor_with_its_time_and_reason_and_z_again_ends_it() -> None:
+    fleet = SampleFleet()
+
+    async def act(seat: Seat, pilot: Pilot[Any]) -> None:
+        await press(pilot, "o")
+        await settled(seat, pilot)
+        await press(pilot, "2", "z", *"soon", "enter")
+        assert "nothing was shelved" in seat.screen_text()
+        await press(pilot, "z", *"4h", "space", *"ordered", "enter")
+        await settled(seat, pilot)
+        (shelved,) = [a for a in seat.board.alerts if a.shelved_s_left]
+        assert (shelved.state, shelved.note, shelved.shelved_s_left) == (AlertState.SHELVED, "ordered", 14_400.0)
+        assert shelved not in seat.board.waiting
+        page = seat.page
+        page.table.select(shelved.key)  # type: ignore[union-attr]
+        await press(pilot, "z")
+        await settled(seat, pilot)
+        assert not [a for a in seat.board.alerts if a.state is AlertState.SHELVED and a.key == shelved.key]
+
+    in_seat(act, fleet=fleet)
+
+
 def test_work_goes_on_when_its_screen_is_left_and_is_counted() -> None:
     async def act(seat: Seat, pilot: Pilot[Any]) -> None:
         gate = asyncio.Event()

@@ -18,6 +18,7 @@ from console.cli.arguments import duration_s, toml_value
 from console.home import Home, find_home, operator_name, row_of
 from nodeagent.protocol import (
     Alert,
+    AlertRules,
     AlertState,
     Bindings,
     Check,
@@ -217,6 +218,42 @@ def test_alerts_come_highest_first_over_all_nodes_and_one_is_acknowledged(in_pla
         agent.handle["POST", "/alerts/11/acknowledge"] = lambda query, body: done
         code, out, _ = await cli("ack", "press-08", "11", "--note", "seen")
         assert (code, out) == (0, "press-08: alert 11 acknowledged by alice\n")
+
+    in_plant(body)
+
+
+def test_an_alert_is_shelved_with_time_and_reason_and_rules_are_shown_and_set(in_plant: Any, cli: Run) -> None:
+    asked: list[Any] = []
+
+    async def body(plant: Any) -> None:
+        agent = await enrolled(plant, cli)
+
+        def shelve(query: str, body: bytes) -> Alert:
+            asked.append(msgspec.json.decode(body))
+            return Alert(
+                id=3, code="X.HOT", priority=2, state=AlertState.SHELVED, subject="s", message="m", advice="",
+                raised_us=1, shelved_by="alice", shelved_s_left=asked[-1]["hours"] * 3_600, note=asked[-1]["note"],
+            )  # fmt: skip
+
+        agent.handle["POST", "/alerts/3/shelve"] = shelve
+        words = ("alert", "shelve", "press-07", "3", "--for", "4h", "--reason", "fan is ordered", "--yes")
+        code, out, _ = await cli(*words)
+        assert (code, out) == (0, "press-07: alert 3 X.HOT is shelved by alice for 4:00:00: fan is ordered\n")
+        assert (asked[0]["hours"], asked[0]["note"]) == (4.0, "fan is ordered")
+        code, out, _ = await cli("alert", "unshelve", "press-07", "3")
+        assert (code, asked[1]["hours"]) == (0, 0.0)
+        rules = AlertRules(text='code = "A\x1b"\n', defaults="[[alert]]\n", bundles=["press: PRESS.SCORE"])
+        agent.handle["GET", "/alerts/rules"] = lambda query, body: rules
+        code, out, _ = await cli("alert", "rules", "press-07")
+        assert code == 0
+        assert "\x1b" not in out
+        assert "# of press: PRESS.SCORE" in out
+        agent.handle["PUT", "/alerts/rules"] = refuse("ALERT.RULES", "alerts.toml:3: alert.high: expected `float`")
+        file = plant.folder / "wrong.toml"
+        file.write_text("[[alert]]\n")
+        code, _, err = await cli("alert", "rules", "press-07", "--set", str(file), "--yes")
+        assert code == 1
+        assert "alerts.toml:3: alert.high" in err
 
     in_plant(body)
 
