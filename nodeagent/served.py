@@ -83,6 +83,7 @@ class Served:
             parts.database,
             signers,
             installed.version("outstation") or "unknown",
+            node.rules.limits,
         )
         policy = ChangePolicy(parts, node.node_id, node.board.report)
         nouns = (

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from nodeagent.api import Call, Endpoints, Stream
 from nodeagent.health.telemeter import PERIOD_S, PERIOD_S_MAX, Telemeter
-from nodeagent.health.trend import STEP_S, Trends
+from nodeagent.health.trend import MINUTE_S, PERIOD_STEP_S, QUARTER_S, STEP_S, Trends, folded
 from nodeagent.http.message import HttpError
-from nodeagent.protocol import PROTOCOL_MAJOR, PROTOCOL_MINOR, Status, Trend, TrendPoint
+from nodeagent.protocol import PROTOCOL_MAJOR, PROTOCOL_MINOR, Status, Trend, TrendLimit, TrendPoint
 from nodeagent.settings import Settings
 from nodeagent.state.database import NodeDatabase
 from store.node import trend as rows
 
-MINUTE_S = 60
-HOURS_MAX = 50.0
+HOURS_MAX = 31 * 24.0
+POINTS_MIN = 10
+# Up to so many hours back a trend has steps of so many seconds, where the node has been there for so long.
+STEPS: Final = ((5 / 60, PERIOD_STEP_S), (1.0, STEP_S), (50.0, float(MINUTE_S)), (HOURS_MAX, float(QUARTER_S)))
 CURSOR_MAX = (1 << 63) - 1
 
 
@@ -30,6 +33,7 @@ class StatusHandlers:
     database: NodeDatabase
     signers: Callable[[], int]
     version: str
+    limits: Callable[[str], Sequence[TrendLimit]] = lambda _: ()
 
     def endpoints(self) -> Endpoints:
         return {
@@ -71,7 +75,7 @@ class StatusHandlers:
         return Stream(lines)
 
     async def trend(self, call: Call) -> Trend:
-        """`bundle` (empty: the host), `hours` back from now: up to one hour in steps of 10 s, beyond that minutes."""
+        """`bundle` (empty: the host), `hours` back from now, `points` at most; the finest steps that reach so far."""
         bundle, text = call.query_text("bundle"), call.query_text("hours")
         try:
             hours = float(text or 1.0)
@@ -79,8 +83,31 @@ class StatusHandlers:
             hours = 0.0
         if not 0 < hours <= HOURS_MAX:
             raise HttpError("REQUEST.MALFORMED", f"hours is a number up to {HOURS_MAX:.0f}")
-        if hours <= 1:
-            points_max = round(hours * 3600 / STEP_S)
-            return Trend(bundle=bundle, step_s=STEP_S, points=self.trends.points(bundle)[-points_max:])
-        points = await self.database.read(rows.points, bundle, MINUTE_S, round(hours * 60))
-        return Trend(bundle=bundle, step_s=float(MINUTE_S), points=[TrendPoint(*point[1:]) for point in points])
+        points_max = call.query_int("points", rows.POINTS_MAX, minimum=POINTS_MIN, maximum=rows.POINTS_MAX)
+        step_s, points = await self._reaching(bundle, hours)
+        step_s, points = folded(points, step_s, points_max)
+        return Trend(bundle=bundle, step_s=step_s, points=points, limits=list(self.limits(bundle)))
+
+    async def _reaching(self, bundle: str, hours: float) -> tuple[float, list[TrendPoint]]:
+        """Of the steps that are fine enough, the first that reach so far back, or else those that reach furthest.
+
+        An hour in memory is short after a restart: then the minutes that were kept tell more.
+        """
+        began_us = self.telemeter.now().wall_us - round(hours * 3_600e6)
+        found: tuple[float, list[TrendPoint]] | None = None
+        for hours_max, step_s in STEPS:
+            if hours > hours_max:
+                continue
+            points = [point for point in await self._steps(bundle, step_s) if point.wall_us >= began_us]
+            if found is None or (points and (not found[1] or points[0].wall_us + step_s * 1e6 < found[1][0].wall_us)):
+                found = step_s, points
+            if points and points[0].wall_us <= began_us + 2 * step_s * 1e6:
+                break
+        assert found is not None
+        return found
+
+    async def _steps(self, bundle: str, step_s: float) -> list[TrendPoint]:
+        if step_s <= STEP_S:
+            return self.trends.points(bundle, step_s)
+        kept = await self.database.read(rows.points, bundle, int(step_s))
+        return [TrendPoint(*point[1:]) for point in kept]

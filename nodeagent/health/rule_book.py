@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
-from nodeagent.health import default_rules, rules
+from nodeagent.health import default_rules, rules, trend_limits
 from nodeagent.health.rules import Rule
 from nodeagent.pipeline.errors import ConfigError
 from nodeagent.pipeline.lines import locate
 from nodeagent.pipeline.section import Document
-from nodeagent.protocol import Telemetry
+from nodeagent.protocol import Telemetry, TrendLimit
 from nodeagent.settings import Settings
 from store import durable
 
@@ -32,12 +32,17 @@ class RuleBook:
         self._operator: tuple[Rule, ...] = ()
         self._text = ""
         self._bundles: dict[str, tuple[Rule, ...]] = {}
+        self._decisions: dict[str, list[TrendLimit]] = {}
 
     @property
     def in_force(self) -> tuple[Rule, ...]:
         """What counts first stands first."""
         brought = (rule for found in self._bundles.values() for rule in found)
         return (*self._operator, *brought, *self._defaults)
+
+    def limits(self, bundle: str) -> list[TrendLimit]:
+        """What stands in the charts of an active bundle, or of the host (empty)."""
+        return [*self._decisions.get(bundle, ()), *trend_limits.of_rules(self.in_force, bundle)]
 
     @property
     def text(self) -> str:
@@ -91,6 +96,7 @@ class RuleBook:
 
     def _read(self, text: str, bundle: str) -> tuple[Rule, ...]:
         raw = tomllib.loads(text)
+        self._decisions[bundle] = trend_limits.of_decision(raw)
         if "alert" not in raw:
             return ()
         document = Document(file="pipeline.toml", lines=locate(text))

@@ -19,7 +19,6 @@ from store.node.identity import Boot
 
 EVERY_S = 60.0
 REOPEN_S = 5.0
-TREND_STEP_S = 60
 # A wall clock that moved by more than this against CLOCK_BOOTTIME gets a new pair in the clock table.
 CLOCK_STEP_US = 500_000
 
@@ -33,7 +32,7 @@ class Housekeeping:
         self._boot = boot
         self._node_id = node_id
         self._offset_us = boot.wall_us - boot.boottime_us
-        self._minutes: list[tuple[str, trend.Point]] = []
+        self._rollups: dict[int, list[tuple[str, trend.Point]]] = {}
         self.disk_days_left: float | None = None
 
     async def run(self) -> None:
@@ -59,23 +58,18 @@ class Housekeeping:
             except (StoreError, NotWritable, OSError) as error:
                 self._parts.log("warning", "housekeeping", f"{chore.__name__.strip('_')}: {error}")
 
-    def keep_minute(self, bundle: str, point: TrendPoint) -> None:
+    def keep_point(self, bundle: str, step_s: int, point: TrendPoint) -> None:
         """Takes one rollup to be written with the next round."""
-        key = self._now_key()
-        self._minutes.append(
-            (
-                bundle,
-                trend.Point(
-                    key,
-                    point.wall_us,
-                    point.inferences_per_s,
-                    point.latency_ms_p95,
-                    point.cpu_percent,
-                    point.memory_percent,
-                    point.rejects_per_s,
-                ),
-            )
+        row = trend.Point(
+            key=self._now_key(),
+            wall_us=point.wall_us,
+            inferences_per_s=point.inferences_per_s,
+            latency_ms_p95=point.latency_ms_p95,
+            cpu_percent=point.cpu_percent,
+            memory_percent=point.memory_percent,
+            rejects_per_s=point.rejects_per_s,
         )
+        self._rollups.setdefault(step_s, []).append((bundle, row))
 
     async def collect(self) -> int:
         """Removes blobs that no active, previous, last good or open deployment needs; returns the bytes freed.
@@ -128,9 +122,9 @@ class Housekeeping:
         self._offset_us = wall_us - boottime_us
 
     async def _keep_trends(self) -> None:
-        minutes, self._minutes = self._minutes, []
-        if minutes:
-            await self._parts.database.write(trend.add, TREND_STEP_S, minutes)
+        rollups, self._rollups = self._rollups, {}
+        for step_s, rows in rollups.items():
+            await self._parts.database.write(trend.add, step_s, rows)
 
     async def _retain_records(self) -> None:
         limits = self._parts.settings.records
