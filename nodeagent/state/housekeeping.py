@@ -68,6 +68,7 @@ class Housekeeping:
             cpu_percent=point.cpu_percent,
             memory_percent=point.memory_percent,
             rejects_per_s=point.rejects_per_s,
+            score=point.score,
         )
         self._rollups.setdefault(step_s, []).append((bundle, row))
 

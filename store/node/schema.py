@@ -127,12 +127,20 @@ CREATE TABLE shelves (
 ) WITHOUT ROWID;
 """
 
+_TREND_SCORES = """
+CREATE TABLE trend_scores (
+  bundle TEXT NOT NULL, step_s INTEGER NOT NULL, key INTEGER NOT NULL, score REAL NOT NULL,
+  PRIMARY KEY (bundle, step_s, key)
+) WITHOUT ROWID;
+"""
+
 # Name -> SQL, applied in this order. A released step is never edited and never removed; later ones only add.
 STEPS: dict[str, str] = {
     "0001_deployments": _DEPLOYMENTS,
     "0002_standing": _STANDING,
     "0003_change_control": _CHANGE_CONTROL,
     "0004_shelves": _SHELVES,
+    "0005_trend_scores": _TREND_SCORES,
 }
 
 

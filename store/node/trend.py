@@ -21,6 +21,7 @@ class Point(NamedTuple):
     cpu_percent: float | None
     memory_percent: float | None
     rejects_per_s: float | None
+    score: float | None = None
 
 
 def add(connection: sqlite3.Connection, step_s: int, points: Iterable[tuple[str, Point]]) -> None:
@@ -28,20 +29,25 @@ def add(connection: sqlite3.Connection, step_s: int, points: Iterable[tuple[str,
     with transaction(connection):
         for bundle, point in points:
             connection.execute(
-                "INSERT OR REPLACE INTO trend VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (bundle, step_s, *point)
+                "INSERT OR REPLACE INTO trend VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (bundle, step_s, *point[:-1])
             )
-            connection.execute(
-                "DELETE FROM trend WHERE bundle = ? AND step_s = ? AND key <= (SELECT key FROM trend "
-                "WHERE bundle = ? AND step_s = ? ORDER BY key DESC LIMIT 1 OFFSET ?)",
-                (bundle, step_s, bundle, step_s, POINTS_MAX),
-            )
+            if point.score is not None:
+                row = (bundle, step_s, point.key, point.score)
+                connection.execute("INSERT OR REPLACE INTO trend_scores VALUES (?, ?, ?, ?)", row)
+            for table in ("trend_scores", "trend"):
+                connection.execute(
+                    f"DELETE FROM {table} WHERE bundle = ? AND step_s = ? AND key <= (SELECT key FROM trend "
+                    "WHERE bundle = ? AND step_s = ? ORDER BY key DESC LIMIT 1 OFFSET ?)",
+                    (bundle, step_s, bundle, step_s, POINTS_MAX),
+                )
 
 
 def points(connection: sqlite3.Connection, bundle: str, step_s: int, limit: int = POINTS_MAX) -> list[Point]:
     """The newest `limit` points, oldest first."""
     rows = connection.execute(
-        "SELECT key, wall_us, inferences_per_s, latency_ms_p95, cpu_percent, memory_percent, rejects_per_s "
-        "FROM trend WHERE bundle = ? AND step_s = ? ORDER BY key DESC LIMIT ?",
+        "SELECT key, wall_us, inferences_per_s, latency_ms_p95, cpu_percent, memory_percent, rejects_per_s, score "
+        "FROM trend LEFT JOIN trend_scores USING (bundle, step_s, key) WHERE bundle = ? AND step_s = ? "
+        "ORDER BY key DESC LIMIT ?",
         (bundle, step_s, limit),
     )
     return [Point(*row) for row in rows][::-1]

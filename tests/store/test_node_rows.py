@@ -95,7 +95,7 @@ def test_the_newest_label_of_a_record_counts_and_the_older_stay(node: sqlite3.Co
 
 def test_a_trend_is_bounded_and_comes_oldest_first(node: sqlite3.Connection) -> None:
     def point(key: int) -> Point:
-        return Point(key, key, 1.0, None, None, None, None)
+        return Point(key, key, 1.0, None, None, None, None, 0.5)
 
     trend.add(node, 60, (("b", point(key)) for key in range(trend.POINTS_MAX + 2)))
     found = trend.points(node, "b", 60)
