@@ -41,6 +41,7 @@ from nodeagent.protocol import (
     OutOfServiceRequest,
     Passport,
     PassportRequest,
+    PatchRequest,
     Probe,
     ProbeRequest,
     Record,
@@ -61,6 +62,7 @@ __all__ = ["AgentClient", "AgentError", "Exchange"]
 REQUEST_S = 20.0
 SLOW_REQUEST_S = 180.0
 GATE_REQUEST_S = 600.0
+PATCH_REQUEST_S = 900.0
 TELEMETRY_SILENCE_S = 30.0
 PROBE_S = 100.0
 
@@ -313,6 +315,11 @@ class AgentClient(DataClient):
         """One piece of a blob at its offset."""
         query: Query = {"offset": offset, "total": total, "node_id": await self.identify()}
         return await self._ask(BlobState, "PUT", _target(f"/blobs/{digest}", query), body=data, timeout_s=timeout_s)
+
+    async def patch_blob(self, digest: str, *, old: str, delta: str) -> BlobState:
+        """Lets the node make a blob of one that it holds and a difference that was sent to it."""
+        request = PatchRequest(node_id=await self.identify(), old=old, delta=delta)
+        return await self._post(BlobState, f"/blobs/{digest}/patch", request, timeout_s=PATCH_REQUEST_S)
 
     async def stage(
         self, manifest: str, signature: str, *, window_s: float, lease: int | None, deployment: str = ""

@@ -114,6 +114,7 @@ ERRORS: dict[str, tuple[int, Owner]] = {
     "BLOB.UNKNOWN": (404, "network"),
     "BLOB.OFFSET": (409, "network"),
     "BLOB.MISMATCH": (422, "network"),
+    "BLOB.DELTA": (422, "network"),
     "BUNDLE.MALFORMED": (422, "bundle"),
     "BUNDLE.MODEL_REFUSED": (422, "bundle"),
     "BUNDLE.PIPELINE": (422, "bundle"),
@@ -798,6 +799,13 @@ class BindAnswer(msgspec.Struct, frozen=True, kw_only=True):
     digest: str = ""
 
 
+class PatchRequest(Write, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST blobs/DIGEST/patch: make it of the blob `old` and the difference `delta`, which are both on the node."""
+
+    old: str
+    delta: str
+
+
 class PassportRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """POST passport: the bundle's facts and sizes, before any byte moves."""
 
@@ -865,6 +873,7 @@ ROUTES: dict[tuple[str, str], tuple[Any, Any, bool]] = {
     ("POST", "/agent/v1/sources/probe"): (ProbeRequest, Probe, True),
     ("GET", "/agent/v1/blobs/{digest}"): (None, BlobState, False),
     ("PUT", "/agent/v1/blobs/{digest}"): (bytes, BlobState, True),
+    ("POST", "/agent/v1/blobs/{digest}/patch"): (PatchRequest, BlobState, True),
     ("GET", "/agent/v1/deployments"): (None, DeploymentsPage, False),
     ("POST", "/agent/v1/deployments"): (StageRequest, Deployment, True),
     ("GET", "/agent/v1/deployments/{id}"): (None, Deployment, False),

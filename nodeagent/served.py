@@ -21,6 +21,7 @@ from nodeagent.handlers.lease import LeaseHandlers
 from nodeagent.handlers.ledger import LedgerHandlers
 from nodeagent.handlers.logs import LogHandlers
 from nodeagent.handlers.metrics import MetricsHandlers
+from nodeagent.handlers.patch import PatchHandlers
 from nodeagent.handlers.passport import PassportHandlers
 from nodeagent.handlers.probe import ProbeHandlers
 from nodeagent.handlers.records import RecordHandlers
@@ -93,6 +94,7 @@ class Served:
             LedgerHandlers(parts.database),
             AlertHandlers(node.board, node.rules),
             BlobHandlers(node.blobs, parts, node.node_id),
+            PatchHandlers(node.blobs, parts),
             DeploymentHandlers(parts, node.deployer, policy),
             BindingHandlers(parts.bindings, node.binder, parts.standing, policy),
             LeaseHandlers(parts.standing),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -51,6 +51,7 @@ class Blobs:
     def __init__(self, root: Path) -> None:
         self._blobs = root / "blobs" / "sha256"
         self._uploads = root / "uploads"
+        self._fresh: set[str] = set()
 
     def create(self) -> None:
         """Makes the folders; once, by whoever owns the state folder."""
@@ -81,6 +82,7 @@ class Blobs:
             return state
         if offset > state.received_bytes:
             raise BlobOffset(digest, state.received_bytes)
+        self._fresh.add(digest)
         return BlobState(self._part(digest).write_at(offset, data), False)
 
     def finish(self, digest: str) -> Path:
@@ -96,6 +98,14 @@ class Blobs:
             raise BlobMismatch(digest, found)
         part.promote(target)
         return target
+
+    def make(self, digest: str, pieces: Iterable[bytes]) -> Path:
+        """Makes the blob of pieces in order, in the place of any part of it. Raises BlobMismatch, and as they do."""
+        part, size = self._part(digest), 0
+        part.discard()
+        for piece in pieces:
+            size = part.write_at(size, piece)
+        return self.finish(digest)
 
     def put(self, data: bytes) -> str:
         """Stores `data` whole and returns its digest."""
@@ -136,12 +146,14 @@ class Blobs:
     def collect(self, keep: Collection[str]) -> int:
         """Removes every blob and part that is not in `keep`; returns the bytes freed.
 
+        A part that grew since the last time stays for once: it may be a difference, which nothing names.
         Call it with the digests that the database names and those that their manifests name, and not while a
         deployment is RECEIVING: what its manifest names is not known before that has come.
         """
         freed = sum(self.delete(digest) for digest, _ in list(self.whole()) if digest not in keep)
+        fresh, self._fresh = self._fresh, set()
         for part in self._parts():
-            if f"sha256:{part.path.stem}" not in keep:
+            if f"sha256:{part.path.stem}" not in fresh.union(keep):
                 freed += part.size()
                 part.discard()
         return freed

@@ -32,10 +32,10 @@ class BlobHandlers:
 
     async def state(self, call: Call) -> BlobState:
         """0 bytes of a blob that is not here is an answer, not an error."""
-        return self._state(_digest(call))
+        return shown(self.blobs, digest_in(call))
 
     async def put(self, call: Call) -> BlobState:
-        digest = _digest(call)
+        digest = digest_in(call)
         if (named := call.query_text("node_id")) != self.node_id:
             raise HttpError("REQUEST.WRONG_NODE", f"this node is {self.node_id}, not {named or 'unnamed'}")
         admission.admit(self.parts)
@@ -44,7 +44,7 @@ class BlobHandlers:
         state = self.blobs.state(digest)
         if not state.complete:
             await self._receive(call, digest, offset, total)
-        return self._state(digest)
+        return shown(self.blobs, digest)
 
     async def _receive(self, call: Call, digest: str, offset: int, total: int) -> None:
         try:
@@ -86,12 +86,15 @@ class BlobHandlers:
         if held:
             yield bytes(held)
 
-    def _state(self, digest: str) -> BlobState:
-        state = self.blobs.state(digest)
-        return BlobState(digest=digest, received_bytes=state.received_bytes, complete=state.complete)
+
+def shown(blobs: Blobs, digest: str) -> BlobState:
+    """What the node holds of a blob."""
+    state = blobs.state(digest)
+    return BlobState(digest=digest, received_bytes=state.received_bytes, complete=state.complete)
 
 
-def _digest(call: Call) -> str:
+def digest_in(call: Call) -> str:
+    """The digest of the path. Raises REQUEST.MALFORMED."""
     digest = call.path["digest"]
     if not is_digest(digest):
         raise HttpError("REQUEST.MALFORMED", "a digest is sha256: and 64 hexadecimal digits")

@@ -95,10 +95,21 @@ def test_collecting_removes_what_nobody_keeps_and_says_how_much(blobs: Blobs) ->
     kept, gone = blobs.put(b"kept"), blobs.put(b"gone!")
     half = digest_of(b"half")
     blobs.put_at(half, 0, b"ha", 4)
-    assert blobs.collect({kept}) == 7
+    assert blobs.collect({kept}) == 5
     assert [digest for digest, _ in blobs.whole()] == [kept]
     assert not blobs.state(gone).complete
+    assert blobs.state(half) == BlobState(2, False)  # It grew since the last time.
+    assert blobs.collect({kept}) == 2
     assert blobs.state(half) == BlobState(0, False)
+
+
+def test_a_blob_made_of_pieces_takes_the_place_of_its_part_and_is_one_only_by_its_digest(blobs: Blobs) -> None:
+    digest = digest_of(b"whole")
+    blobs.put_at(digest, 0, b"another beginning", 99)
+    with pytest.raises(BlobMismatch):
+        blobs.make(digest, [b"who", b"!!"])
+    assert blobs.state(digest) == BlobState(0, False)
+    assert blobs.make(digest, [b"who", b"le"]).read_bytes() == b"whole"
 
 
 def test_i6_recovering_removes_what_a_kill_left_and_recovering_again_changes_nothing(
