@@ -10,6 +10,7 @@ from console.asking import SeatPrompter
 from console.opening import Opened, OpeningFailed
 
 USAGE = 2
+EXIT_TO_DEMO = 75
 
 
 def run_app(args: argparse.Namespace) -> int:
@@ -23,7 +24,7 @@ def run_app(args: argparse.Namespace) -> int:
         print(f"outstation: {error}", file=sys.stderr)
         return USAGE
     prompter = SeatPrompter()
-    return run(
+    code = run(
         lambda: open_fleet(args.home, operator, prompter),
         operator=operator,
         operate=args.operate,
@@ -32,6 +33,9 @@ def run_app(args: argparse.Namespace) -> int:
         look=args.look,
         prompter=prompter,
     )
+    if code == EXIT_TO_DEMO:
+        os.execv(sys.executable, [sys.executable, "-m", "console", "demo"])
+    return code
 
 
 def open_fleet(home_option: str | None, operator: str, prompter: SeatPrompter) -> Opened:

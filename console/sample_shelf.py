@@ -85,7 +85,7 @@ class SampleShelf:
             node_id = f"node-{name}"
             known = KnownBreak(node_id, FORK, "jump-host.ostn-ledger", WALL_S - 700) if name in self.broken else None
             seen_s = WALL_S - (12_060 if view.link is LinkState.DOWN else 74)
-            found[node_id] = Chain(node_id, Head(entries[-1].seq, entries[-1].hash), seen_s, entries[-1], known)
+            found[node_id] = Chain(node_id, Head(entries[-1].seq, entries[-1].hash), seen_s, entries[-2], known)
         return found
 
     async def newest_entries(self, node_id: str, limit: int) -> Sequence[Entry]:

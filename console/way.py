@@ -51,6 +51,15 @@ class Way:
     def do_screen_rollouts(self) -> None:
         self.go(("rollouts", ""))
 
+    def do_screen_catalog(self) -> None:
+        self.go(("catalog", ""))
+
+    def do_screen_records(self) -> None:
+        self.go(("records", ""))
+
+    def do_screen_ledger(self) -> None:
+        self.go(("ledger", ""))
+
     def do_screen_logs(self) -> None:
         self.go(("logs", ""))
 

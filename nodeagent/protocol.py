@@ -151,6 +151,8 @@ ERRORS: dict[str, tuple[int, Owner]] = {
     "DEPLOYMENT.NOTHING_BEFORE": (409, "operator"),
     "DEPLOYMENT.HOLD": (409, "operator"),
     "DEPLOYMENT.OUT_OF_SERVICE": (409, "operator"),
+    "CLOCK.NOT_PERMITTED": (403, "node"),
+    "CLOCK.IMPLAUSIBLE": (422, "operator"),
     "LEASE.HELD": (409, "operator"),
     "LEASE.FENCED": (409, "operator"),
     "ALERT.UNKNOWN": (404, "operator"),
@@ -394,6 +396,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """One prediction as recorded. `key` is boot number * 2**48 + boottime in microseconds, unique and rising.
 
     `label` is what a person said of it where one did; then `model_label` is what the model had said, if that differs.
+    `at_us` is when it was made on the axis of a clock that can be believed, where that is not `wall_us`.
     """
 
     key: int
@@ -412,6 +415,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     digest: str = ""
     config: str = ""
     model_label: str = ""
+    at_us: int | None = None
 
 
 class Gap(msgspec.Struct, frozen=True, kw_only=True):
@@ -429,6 +433,45 @@ class RecordsPage(msgspec.Struct, frozen=True, kw_only=True):
     records: list[Record]
     gaps: list[Gap] = []
     next: int | None = None
+
+
+class LabelRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person said of the record `key`, and what that record was; only ever appended. None: not known."""
+
+    id: int
+    key: int
+    label: str
+    note: str
+    actor: str
+    wall_us: int
+    revision: int | None = None
+    version: str = ""
+    decision: str = ""
+    score: float | None = None
+
+
+class LabelsPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Labels of one bundle, oldest first. `next` is the `after` of the next page, None at the end."""
+
+    bundle: str
+    labels: list[LabelRow]
+    next: int | None = None
+
+
+class ReviewItem(msgspec.Struct, frozen=True, kw_only=True):
+    """A record that a person should label. `labelled_by`: who has, where a second opinion is asked for."""
+
+    why: Literal["alarm", "uncertain", "second opinion", "normal"]
+    record: Record
+    labelled_by: list[str] = []
+
+
+class ReviewQueue(msgspec.Struct, frozen=True, kw_only=True):
+    """What the asking person should label next, of `looked_at` records, the most telling first."""
+
+    bundle: str
+    looked_at: int
+    items: list[ReviewItem]
 
 
 class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -839,6 +882,35 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     advice: str = ""
 
 
+class ClockReading(msgspec.Struct, frozen=True, kw_only=True):
+    """GET clock: both clocks at one moment. `may_set`: whether the agent could set the wall clock."""
+
+    boot_id: str
+    boottime_us: int
+    wall_us: int
+    may_set: bool = False
+
+
+class ClockRequest(Write, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST clock: what the operator's clock reads as this arrives, to within `error_us` (half the round trip).
+
+    `set` false: the node's clock stays as it is, and records are re-timed by the difference.
+    """
+
+    wall_us: int
+    error_us: int
+    set: bool = True
+
+
+class ClockSet(msgspec.Struct, frozen=True, kw_only=True):
+    """What the node's clock read before, and by how much it was wrong."""
+
+    before_us: int
+    moved_us: int
+    error_us: int
+    was_set: bool
+
+
 class Tap(msgspec.Struct, frozen=True, kw_only=True):
     """One sweep after one stage."""
 
@@ -860,6 +932,8 @@ ROUTES: dict[tuple[str, str], tuple[Any, Any, bool]] = {
     ("GET", "/agent/v1/logs/stream"): (None, LogLine, False),
     ("GET", "/agent/v1/records"): (None, RecordsPage, False),
     ("POST", "/agent/v1/records/{key}/label"): (LabelRequest, Record, False),
+    ("GET", "/agent/v1/labels"): (None, LabelsPage, False),
+    ("GET", "/agent/v1/labels/queue"): (None, ReviewQueue, False),
     ("GET", "/agent/v1/ledger"): (None, LedgerPage, False),
     ("GET", "/agent/v1/alerts"): (None, list[Alert], False),
     ("POST", "/agent/v1/alerts/{id}/acknowledge"): (AcknowledgeRequest, Alert, False),
@@ -869,6 +943,8 @@ ROUTES: dict[tuple[str, str], tuple[Any, Any, bool]] = {
     ("GET", "/agent/v1/revisions"): (None, list[Revision], False),
     ("GET", "/agent/v1/tap/{bundle}"): (None, Tap, False),
     ("GET", "/agent/v1/checks"): (None, list[Check], False),
+    ("GET", "/agent/v1/clock"): (None, ClockReading, False),
+    ("POST", "/agent/v1/clock"): (ClockRequest, ClockSet, True),
     ("POST", "/agent/v1/passport"): (PassportRequest, Passport, False),
     ("POST", "/agent/v1/sources/probe"): (ProbeRequest, Probe, True),
     ("GET", "/agent/v1/blobs/{digest}"): (None, BlobState, False),

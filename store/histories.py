@@ -39,6 +39,8 @@ CREATE TABLE history_break (
 );
 """
 }
+AGENT = "agent"
+LATELY = 100
 _ENTRY = "seq, boot_id, boottime_us, wall_us, actor, action, subject, detail, previous, hash"
 
 
@@ -57,7 +59,10 @@ class KnownBreak:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """The copy of one node's ledger: how far it is verified, when that was last so, its newest entry, its break."""
+    """The copy of one node's ledger: how far it is verified, when that was last so, what was done last, its break.
+
+    `newest` is the newest entry of a person, or of the agent where no person did anything lately.
+    """
 
     node_id: str
     head: Head
@@ -100,7 +105,8 @@ class Histories:
 
     def _chain(self, node_id: str, verified: dict[str, float], broken: dict[str, KnownBreak]) -> Chain:
         head = self.head(node_id)
-        newest = next(iter(self.entries(node_id, after=head.seq - 1)), None)
+        lately = self.entries(node_id, after=max(0, head.seq - LATELY))
+        newest = next((entry for entry in reversed(lately) if entry.actor != AGENT), lately[-1] if lately else None)
         return Chain(node_id, head, verified.get(node_id), newest, broken.get(node_id))
 
     def newest(self, node_id: str, limit: int) -> list[Entry]:

@@ -91,6 +91,23 @@ class Table(Listing):
         """The columns at this width. The cell at the left is for the mark, the one at the right stays free."""
         return fold(self.columns, width - 2)
 
+    def plain(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+        """Titles and rows of every column and every item, on the screen or not, as text; without group lines.
+
+        A sentence that stands for cells gets a column of its own, where there is one.
+        """
+        rows, has_note = [], False
+        for key in self.keys:
+            if not self.selectable(key):
+                continue
+            row = self.row(key)
+            cells = [row.cells[c.name][0].strip() if c.name in row.cells else "" for c in self.columns]
+            note = row.sentence[0].strip() if row.sentence is not None else ""
+            has_note = has_note or bool(note)
+            rows.append((*cells, note))
+        titles = tuple(c.title for c in self.columns)
+        return (*titles, "NOTE") if has_note else titles, rows if has_note else [row[:-1] for row in rows]
+
     def selectable(self, key: str) -> bool:
         return not key.startswith(GROUP_MARK)
 

@@ -48,6 +48,22 @@ class Chores:
         except SuspendNotSupported:
             self._seat.say("this terminal cannot be left for a moment", "warn")
 
+    def do_node_add(self) -> None:
+        from console.screens.firstrun import ask_node
+
+        ask_node(self._seat)
+
+    def do_demo(self) -> None:
+        from console.screens.firstrun import ask_demo
+
+        ask_demo(self._seat)
+
+    def do_export(self) -> None:
+        from console.screens.saving import ask_where
+
+        if self._seat.page is not None:
+            ask_where(self._seat, self._seat.page)
+
     def do_repaint(self) -> None:
         self._seat.forget_screen()
 

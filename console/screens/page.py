@@ -15,6 +15,7 @@ from textual.widget import Widget
 from console import commands
 from console.board import Board
 from console.messages import BoardChanged, Said, WorkChanged
+from console.sheet import Sheet
 from widgets.alertrow import AlertRow
 from widgets.drawing import Drawing
 from widgets.header import HeaderRow
@@ -142,8 +143,12 @@ class Page(Screen[object]):
         return None
 
     def yank_text(self) -> str:
-        """What `y` copies: what the cursor is on."""
-        return ""
+        """What `y` copies: what the cursor is on; where there is none, all of the screen."""
+        return self.seat.screen_text()
+
+    def sheet(self) -> Sheet | None:
+        """What `ctrl-e` writes: the whole view. Called in a thread. None: the text that is on the screen."""
+        return None
 
     def do_back(self) -> None:
         self.seat.way.do_history_back()

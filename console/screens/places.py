@@ -33,4 +33,20 @@ def page_for(place: tuple[str, str], look: Look) -> Page:
         from console.screens.watch import WatchPage
 
         return WatchPage(look, node)
+    if screen == "catalog":
+        from console.screens.catalog import CatalogPage
+
+        return CatalogPage(look)
+    if screen == "records":
+        from console.screens.records import RecordsOfAllPage
+
+        return RecordsOfAllPage(look)
+    if screen == "ledger":
+        from console.screens.ledger import LedgerPage
+
+        return LedgerPage(look)
+    if screen == "chain":
+        from console.screens.chain import ChainPage
+
+        return ChainPage(look, node)
     raise KeyError(screen)

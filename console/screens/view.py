@@ -10,6 +10,7 @@ from textual.binding import BindingType
 from textual.widget import Widget
 
 from console.screens.page import Page, bindings
+from console.sheet import Sheet, lines_sheet
 from widgets.look import Look, Spans
 from widgets.textview import TextView
 from widgets.titlerow import TitleRow
@@ -49,6 +50,13 @@ class View(Page):
     def set_lines(self, lines: Iterable[Spans]) -> None:
         """What the page says."""
         self.text.set_lines(list(lines))
+
+    def yank_text(self) -> str:
+        """The whole text of the view, also what is further down."""
+        return "\n".join("".join(text for text, _ in line).rstrip() for line in self.text.lines)
+
+    def sheet(self) -> Sheet:
+        return lines_sheet(self.title_row.spans[0][0], self.yank_text().splitlines())
 
     def on_resize(self) -> None:
         self.call_after_refresh(self.draw, None)

@@ -16,7 +16,8 @@ from nodeagent.state.database import NodeDatabase
 from nodeagent.state.standing import Standing
 from store import records
 from store.errors import StoreError
-from store.node import labels
+from store.node import labels, revisions
+from store.node.axis import Axis
 
 KEY_MAX = (1 << 63) - 1
 LABEL_CHARS_MAX = 64
@@ -32,6 +33,7 @@ class RecordHandlers:
     folder: Path
     database: NodeDatabase
     standing: Standing
+    axis: Axis = dataclasses.field(default_factory=Axis)
 
     def endpoints(self) -> Endpoints:
         return {
@@ -40,11 +42,12 @@ class RecordHandlers:
         }
 
     async def page(self, call: Call) -> RecordsPage:
-        bundle = self._bundle(call.query_text("bundle"))
+        bundle = self.bundle(call.query_text("bundle"))
         quality = call.query_int("quality", -1, minimum=-1, maximum=2)
         newest = call.query_text("newest_first") == "true"
-        found = await self._query(
+        return await self.find(
             bundle,
+            values=call.query_text("values") != "0",
             after=call.query_int("after", 0, maximum=KEY_MAX),
             before=call.query_int("before", KEY_MAX, maximum=KEY_MAX),
             limit=call.query_int("limit", 100, minimum=1, maximum=PAGE_ROWS_MAX),
@@ -53,10 +56,14 @@ class RecordHandlers:
             quality=None if quality < 0 else quality,
             newest_first=newest,
         )
+
+    async def find(self, bundle: str, *, values: bool = True, **wanted: object) -> RecordsPage:
+        """Records with the label that counts; `wanted` as in store.records.query. Raises HttpError."""
+        found = await self._query(bundle, **wanted)
         given = await self._labels(bundle, [row.key for row in found.records])
-        values = call.query_text("values") != "0"
+        await self.database.read(self.axis.follow)
         return RecordsPage(
-            records=[_record(row, given.get(row.key, row.label), values=values) for row in found.records],
+            records=[_record(row, given.get(row.key, row.label), self.axis, values=values) for row in found.records],
             gaps=[
                 Gap(key_from=gap.key_from, key_to=gap.key_to, count=gap.lost, reason=gap.reason) for gap in found.gaps
             ],
@@ -70,7 +77,7 @@ class RecordHandlers:
         if not 0 < len(request.label) <= LABEL_CHARS_MAX or len(request.note) > NOTE_CHARS_MAX:
             raise HttpError("REQUEST.MALFORMED", f"a label has 1 to {LABEL_CHARS_MAX} characters")
         key = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
-        bundle = self._bundle(request.bundle)
+        bundle = self.bundle(request.bundle)
         found = await self._query(bundle, after=key - 1, limit=1) if 0 < key <= KEY_MAX else None
         if found is None or not found.records or found.records[0].key != key:
             raise HttpError("RECORD.UNKNOWN", f"{bundle} has no record {text[:24]}", "It may be past its retention.")
@@ -79,11 +86,18 @@ class RecordHandlers:
         if last is None or (last.label, last.note, last.actor) != (request.label, request.note, call.actor):
             stamp = self.standing.stamp(call.actor)
             await self.database.write(
-                labels.add, stamp, bundle=bundle, record_key=key, label=request.label, note=request.note
+                labels.add,
+                stamp,
+                bundle=bundle,
+                record_key=key,
+                label=request.label,
+                note=request.note,
+                facts=await self._facts(bundle, found.records[0]),
             )
-        return _record(found.records[0], request.label, values=True)
+        await self.database.read(self.axis.follow)
+        return _record(found.records[0], request.label, self.axis, values=True)
 
-    def _bundle(self, name: str) -> str:
+    def bundle(self, name: str) -> str:
         """The bundle asked for; the only one where none is named."""
         if not name:
             present = (
@@ -105,20 +119,26 @@ class RecordHandlers:
         except StoreError as error:
             raise HttpError("LIMIT.BUSY", str(error), "Ask for fewer records.") from error
 
+    async def _facts(self, bundle: str, row: records.Record) -> labels.Facts:
+        known = await self.database.read(revisions.revision, bundle, row.revision)
+        return labels.Facts(row.revision, known.version if known is not None else "", row.decision, row.score)
+
     async def _labels(self, bundle: str, keys: list[int]) -> dict[int, str]:
         return await self.database.read(labels.newest_of, bundle, keys) if keys else {}
 
 
-def _record(row: records.Record, label: str, *, values: bool) -> Record:
+def _record(row: records.Record, label: str, axis: Axis, *, values: bool) -> Record:
     return Record(
         key=row.key,
         bundle=row.bundle,
         revision=row.revision,
         wall_us=row.wall_us,
+        at_us=axis.at_us(row.key, row.wall_us),
         source_us=row.source_us,
         latency_us=row.latency_us,
         score=row.score,
         label=label,
+        model_label=row.label if label != row.label else "",
         decision=row.decision,
         quality=row.quality,
         reason=row.reason,
