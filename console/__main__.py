@@ -89,6 +89,8 @@ def _verb(args: argparse.Namespace) -> int:
             as_json=getattr(args, "json", False),
             yes=getattr(args, "yes", False),
             accept=args.accept,
+            change_number=getattr(args, "change_number", ""),
+            emergency=getattr(args, "emergency", ""),
         )
         code = asyncio.run(args.verb(session, args))
         session.flush()

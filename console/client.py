@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager, aclosing
+from hashlib import sha256
 from typing import Any, Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -14,6 +15,7 @@ from console.dataclient import DataClient
 from console.identity import check_node_id, read_greeting
 from console.link.errors import LinkError
 from console.link.transport import Answer, Body
+from console.mandate import Mandate
 from console.view import LinkState
 from console.wire import AgentError, decode, lines, refusal
 from nodeagent.protocol import (
@@ -47,6 +49,7 @@ from nodeagent.protocol import (
     Record,
     RecordsPage,
     RevertRequest,
+    ReviewRequest,
     Revision,
     StageRequest,
     Status,
@@ -55,6 +58,7 @@ from nodeagent.protocol import (
     Trend,
     Trust,
     TrustRequest,
+    Write,
 )
 
 __all__ = ["AgentClient", "AgentError", "Exchange"]
@@ -66,6 +70,8 @@ PATCH_REQUEST_S = 900.0
 TELEMETRY_SILENCE_S = 30.0
 PROBE_S = 100.0
 
+# Fields that came after version 1.0 of the protocol; an agent refuses what it does not know.
+_LATER = frozenset({"change_number", "permit", "approval", "emergency", "owner"})
 T = TypeVar("T")
 Query = dict[str, str | int | float | bool | None]
 
@@ -83,9 +89,7 @@ class Exchange(Protocol):
 class AgentClient(DataClient):
     """Raises AgentError where the agent refuses, LinkError where it is not reached or not understood."""
 
-    def __init__(
-        self, exchange: Exchange, node: str, *, node_id: str = "", mandate: Mandate | None = None
-    ) -> None:
+    def __init__(self, exchange: Exchange, node: str, *, node_id: str = "", mandate: Mandate | None = None) -> None:
         self.node = node
         self._mandate = mandate or Mandate()
         self._exchange = exchange
@@ -261,7 +265,15 @@ class AgentClient(DataClient):
 
     async def change_trust(self, change: str, signature: str, *, lease: int | None) -> Trust:
         """Sends a signed change of the allowed signers; the answer is the new list."""
-        request = TrustRequest(node_id=await self.identify(), lease=lease, change=change, signature=signature)
+        node_id = await self.identify()
+        request = TrustRequest(
+            node_id=node_id,
+            lease=lease,
+            change=change,
+            signature=signature,
+            approval=self._mandate.paper("approval", f"sha256:{sha256(change.encode()).hexdigest()}", node_id),
+            emergency=self._mandate.emergency,
+        )
         return await self._post(Trust, "/trust", request)
 
     async def lease(self) -> Lease | None:
@@ -288,10 +300,17 @@ class AgentClient(DataClient):
         """Ends a hold."""
         return await self._post(Status, "/hold/release", HoldRequest(node_id=await self.identify(), reason=reason))
 
-    async def out_of_service(self, reason: str = "", *, hours: float | None = None, lift: bool = False) -> Status:
+    async def out_of_service(
+        self, reason: str = "", *, owner: str = "", hours: float | None = None, lift: bool = False
+    ) -> Status:
         """Takes the node out of service, or lifts it."""
-        request = OutOfServiceRequest(node_id=await self.identify(), reason=reason, hours=hours, lift=lift)
+        node_id = await self.identify()
+        request = OutOfServiceRequest(node_id=node_id, reason=reason, owner=owner, hours=hours, lift=lift)
         return await self._post(Status, "/out-of-service", request)
+
+    async def review(self, note: str = "") -> Status:
+        """Says that another person has looked at what was done as an emergency."""
+        return await self._post(Status, "/review", ReviewRequest(node_id=await self.identify(), note=note))
 
     async def take_lease(
         self, holder: str, *, token: int | None = None, release: bool = False, break_held: bool = False
@@ -325,8 +344,10 @@ class AgentClient(DataClient):
         self, manifest: str, signature: str, *, window_s: float, lease: int | None, deployment: str = ""
     ) -> Deployment:
         """Announces a bundle by the digests of its manifest and signature; the answer lists missing blobs."""
+        node_id = await self.identify()
         request = StageRequest(
-            node_id=await self.identify(),
+            node_id=node_id,
+            permit=self._mandate.paper("permit", manifest, node_id),
             lease=lease,
             id=deployment or uuid.uuid4().hex,
             manifest=manifest,
@@ -340,6 +361,11 @@ class AgentClient(DataClient):
     ) -> Deployment:
         """`verb` is preflight, activate, confirm or rollback."""
         request = DeploymentRequest(node_id=await self.identify(), lease=lease, reason=reason, allow_gap=allow_gap)
+        if verb == "activate":
+            holds = self._mandate.find is not None
+            subject = (await self.deployment(deployment)).digest if holds else ""
+            approval = self._mandate.paper("approval", subject, request.node_id)
+            request = msgspec.structs.replace(request, approval=approval, emergency=self._mandate.emergency)
         path = f"/deployments/{_segment(deployment)}/{verb}"
         return await self._post(Deployment, path, request, timeout_s=SLOW_REQUEST_S)
 
@@ -392,16 +418,20 @@ class AgentClient(DataClient):
         unset: list[str] | None = None,
         window_s: float = 600.0,
         dry_run: bool = False,
+        digest: str = "",
     ) -> BindAnswer:
-        """Changes the node's bindings; with `dry_run`, only says what would change."""
+        """Changes the node's bindings; with `dry_run`, only says what would change, and the change's `digest`."""
+        node_id = await self.identify()
         request = BindRequest(
-            node_id=await self.identify(),
+            node_id=node_id,
             lease=lease,
             base_revision=base_revision,
             set=changes,
             unset=unset or [],
             window_s=window_s,
             dry_run=dry_run,
+            approval=self._mandate.paper("approval", digest, node_id) if digest else None,
+            emergency="" if dry_run else self._mandate.emergency,
         )
         return await self._send(BindAnswer, "PUT", "/bindings", request, timeout_s=SLOW_REQUEST_S)
 

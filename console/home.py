@@ -39,6 +39,11 @@ class Home:
     def bundles(self) -> Path:
         return self.path / "bundles"
 
+    @property
+    def warrants(self) -> Path:
+        """Permits and approvals that other persons signed."""
+        return self.path / "warrants"
+
     def make(self) -> None:
         """Makes what is missing. Raises StoreError kinds."""
         durable.make_dir(self.bundles, 0o700)

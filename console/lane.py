@@ -11,6 +11,7 @@ from console.client import AgentClient
 from console.link.errors import LinkError, NotListening
 from console.link.node import OPERATE, NodeLink
 from console.link.pool import BULK, LIVE, Pool
+from console.mandate import Mandate
 from console.view import LinkState, NodeAddress
 
 PROOFS_MAX = 3
@@ -22,7 +23,10 @@ class OperateLane:
     `address_of` says where a node is, and raises KeyError for one that it does not know.
     """
 
-    def __init__(self, pool: Pool, address_of: Callable[[str], NodeAddress], *, operator: str) -> None:
+    def __init__(
+        self, pool: Pool, address_of: Callable[[str], NodeAddress], *, operator: str, mandate: Mandate | None = None
+    ) -> None:
+        self._mandate = mandate or Mandate()
         self._pool, self._address_of, self._operator = pool, address_of, operator
         self._clients: dict[str, tuple[NodeAddress, AgentClient]] = {}
         self._links: set[NodeLink] = set()
@@ -44,7 +48,7 @@ class OperateLane:
         address = self._address_of(name)
         known = self._clients.get(name)
         if known is None or known[0] != address:
-            known = self._clients[name] = (address, AgentClient(self._link(address), name, node_id=address.node_id))
+            known = self._clients[name] = (address, self._client(self._link(address), address))
         return known[1]
 
     def bulk_client(self, name: str) -> AbstractAsyncContextManager[AgentClient]:
@@ -60,12 +64,15 @@ class OperateLane:
         address = self._address_of(name)
         link = self._link(address, lane)
         try:
-            client = AgentClient(link, name, node_id=address.node_id)
+            client = self._client(link, address)
             await client.identify()
             yield client
         finally:
             self._links.discard(link)
             await link.retire()
+
+    def _client(self, link: NodeLink, address: NodeAddress) -> AgentClient:
+        return AgentClient(link, address.name, node_id=address.node_id, mandate=self._mandate)
 
     def _link(self, address: NodeAddress, lane: str = LIVE) -> NodeLink:
         link = NodeLink(address, self._pool, lane=lane, role=OPERATE, operator=self._operator)

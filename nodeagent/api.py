@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from nodeagent.http.message import HttpError, Peer, Request, Response, json_resp
 from nodeagent.http.preface import as_said
 from nodeagent.runtime.runtime import Refused
 from nodeagent.state.database import Condition, NotWritable
+from nodeagent.state.standing import CHANGE_NUMBER
 from store.errors import Busy
 from store.node import lease as leases
 
@@ -103,6 +105,7 @@ class Gate:
             raise HttpError("ACCESS.MONITOR_ONLY", "node.toml says access = monitor", _ACCESS_HINT)
 
 
+_CHANGE_NUMBER = re.compile(r"[A-Za-z0-9#][A-Za-z0-9._/#: -]{0,63}")
 _PASSPORT = ("POST", f"{protocol.API}/passport")
 _LEASE = ("POST", f"{protocol.API}/lease")
 # Asked again and again on the way to an order, and orders nothing by themselves.
@@ -138,10 +141,13 @@ class Api:
         request.peer = as_said(request.peer, request.headers)
         self._gate.admit(route, request.peer)
         call = Call(request, path, self._decode(route, request))
+        number = CHANGE_NUMBER.set(change_number(call.body))
         try:
             answer = await self._endpoints[route](call)
         except _REFUSALS as error:
             raise _refusal(error) from error
+        finally:
+            CHANGE_NUMBER.reset(number)
         if route[0] != "GET" and route not in _NOT_NOTED:
             self._note(f"{request.path.removeprefix(f'{protocol.API}/')[:200]} by {request.peer.actor}")
         if isinstance(answer, Response):
@@ -174,6 +180,14 @@ class Api:
             hint = "The inventory's entry names another node; look at both ids before doing anything."
             raise HttpError("REQUEST.WRONG_NODE", f"this node is {self._gate.node_id}, not {body.node_id[:64]}", hint)
         return body
+
+
+def change_number(body: Any) -> str:
+    """The number that a write names, "" where it names none. Raises REQUEST.MALFORMED for what no book would take."""
+    number = str(getattr(body, "change_number", ""))
+    if number and not _CHANGE_NUMBER.fullmatch(number):
+        raise HttpError("REQUEST.MALFORMED", "a change number is 1 to 64 letters, digits and . _ / # : - and spaces")
+    return number
 
 
 def _match(pattern: list[str], parts: list[str]) -> dict[str, str] | None:

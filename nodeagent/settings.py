@@ -105,6 +105,21 @@ class WriteBack:
 
 
 @dataclasses.dataclass(frozen=True)
+class Policy:
+    """What a change has to bring along: a number of the plant's own books, a second person's signature."""
+
+    change_number: bool = False
+    second_person: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Syslog:
+    """Where every ledger entry goes as RFC 5424: `unix:PATH`, `udp:HOST:PORT`, `tcp:HOST:PORT`, or "" for nowhere."""
+
+    target: str = "unix:/dev/log"
+
+
+@dataclasses.dataclass(frozen=True)
 class Settings:
     """Everything node.toml says, with defaults."""
 
@@ -118,6 +133,8 @@ class Settings:
     logs: Logs = Logs()
     alerts: Alerts = Alerts()
     write_back: WriteBack = WriteBack()
+    policy: Policy = Policy()
+    syslog: Syslog = Syslog()
 
     def run_dir(self, state: Path) -> Path:
         """The folder of the sockets."""
@@ -172,7 +189,7 @@ def _section(kind: type[Any], table: dict[str, Any], *, text: str, name: str, se
 def _value(kind: Any, value: object, *, where: str) -> Any:
     if kind is float and type(value) in (int, float):
         return float(value)  # type: ignore[arg-type]  # narrowed by the test above
-    if kind in (int, str) and type(value) is kind:
+    if kind in (int, str, bool) and type(value) is kind:
         if kind is int and value < 0:  # type: ignore[operator]  # narrowed by the test above
             raise SettingsError(f"{where} is negative")
         return value

@@ -24,12 +24,13 @@ _COLUMNS = "seq, boot_id, boottime_us, wall_us, actor, action, subject, detail, 
 
 
 class Stamp(NamedTuple):
-    """When and by whom: what every change of a node carries."""
+    """When and by whom: what every change of a node carries, and its number in the plant's own books."""
 
     boot_id: str
     boottime_us: int
     wall_us: int
     actor: str
+    change_number: str = ""
 
 
 class Entry(NamedTuple):
@@ -75,17 +76,17 @@ def append(
     action: str,
     subject: str,
     detail: Mapping[str, Any] | None = None,
+    change_number: str = "",
 ) -> Head:
-    """Adds one entry in the caller's transaction and returns the new head.
+    """Adds one entry in the caller's transaction and returns the new head. `change_number` becomes part of `detail`.
 
     ValueError: outside of a transaction, or `detail` is no JSON or more than ENTRY_BYTES_MAX.
     """
     if not connection.in_transaction:
         raise ValueError("a ledger entry belongs into the transaction of what it tells")
     before = head(connection)
-    entry = Entry(
-        before.seq + 1, boot_id, boottime_us, wall_us, actor, action, subject, dict(detail or {}), before.hash, ""
-    )
+    told = {**(detail or {}), **({"change_number": change_number} if change_number else {})}
+    entry = Entry(before.seq + 1, boot_id, boottime_us, wall_us, actor, action, subject, told, before.hash, "")
     entry = entry._replace(hash=entry_hash(entry))
     row = entry._replace(detail=_canonical(entry.detail))  # type: ignore[arg-type]
     connection.execute(f"INSERT INTO ledger ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)

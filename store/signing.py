@@ -38,6 +38,14 @@ class NoSigners(SignatureRefused):
     """Nobody may sign for this namespace."""
 
 
+class Unsigned(SignatureRefused):
+    """What should be a signature is none: it was taken off, or was never there."""
+
+
+class OtherContent(SignatureRefused):
+    """An allowed key made the signature, and not of this content: parts of two things were put together."""
+
+
 class SigningFailed(Exception):
     """The key cannot be read or used; the text says what to do."""
 
@@ -82,7 +90,7 @@ def verify(
     try:
         signature.key.verify(signature.value, signed_data(data, namespace))
     except KeyRefused as error:
-        raise SignatureRefused(str(error)) from error
+        raise OtherContent(str(error)) from error
     return Signer(",".join(signer.principals), signature.key.fingerprint, _warnings(signer, at_s))
 
 
@@ -91,7 +99,7 @@ def parse(armored: bytes) -> Signature:
     if len(armored) > SIGNATURE_BYTES_MAX:
         raise SignatureRefused(f"a signature has at most {SIGNATURE_BYTES_MAX} bytes")
     if not armored.startswith(_BEGIN) or not armored.endswith(_END):
-        raise SignatureRefused("this is not an SSH signature")
+        raise Unsigned("this is not an SSH signature")
     try:
         blob = base64.b64decode(armored[len(_BEGIN) : -len(_END)].replace(b"\n", b""), validate=True)
         reader = Reader(blob)

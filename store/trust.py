@@ -61,6 +61,10 @@ def apply(text: str, change_bytes: bytes, signature: bytes, *, node_id: str, at_
     """The new list, what changed, and who signed it. Verified before it is parsed. Raises ChangeRefused."""
     try:
         signer = signing.verify(change_bytes, signature, text, namespace=TRUST_NAMESPACE, at_s=at_s)
+    except signing.Unsigned as error:
+        raise ChangeRefused("TRUST.UNSIGNED", str(error)) from error
+    except signing.OtherContent as error:
+        raise ChangeRefused("TRUST.MIXED", str(error)) from error
     except (SignatureRefused, signers.SignersRefused) as error:
         raise ChangeRefused("TRUST.SIGNATURE", str(error)) from error
     try:

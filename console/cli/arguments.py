@@ -42,6 +42,20 @@ def add_break_lease(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_change(parser: argparse.ArgumentParser, *, emergency: bool = False) -> None:
+    """What a change brings along where a node's policy asks for it; `emergency`: for what needs a second person."""
+    parser.add_argument(
+        "--change", dest="change_number", default="", metavar="NUMBER", help="its number in your books, for the ledger"
+    )
+    if emergency:
+        parser.add_argument(
+            "--emergency",
+            default="",
+            metavar="REASON",
+            help="without the second person; an alert stands until another person reviews it",
+        )
+
+
 def duration_s(text: str) -> float:
     """`90`, `90s`, `10m`, `1.5h`, `1d` in seconds. Raises ArgumentTypeError."""
     seconds = span_s(text)

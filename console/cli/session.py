@@ -20,6 +20,7 @@ from console.home import Home, address_of
 from console.lane import OperateLane
 from console.link.pool import Pool
 from console.link.ready import make_pool
+from console.mandate import Mandate, Papers
 from console.prompts import AcceptListed, Prompter
 from console.view import NodeAddress
 from store.catalog import Catalog
@@ -41,7 +42,10 @@ class Session:
         person: TerminalPerson | None = None,
         prompter: Prompter | None = None,
         out: TextIO | None = None,
+        change_number: str = "",
+        emergency: str = "",
     ) -> None:
+        self.mandate = Mandate(change_number, emergency, Papers(home.warrants).find)
         self.home, self.operator, self.as_json, self.yes = home, operator, as_json, yes
         self.person = person or TerminalPerson()
         self.prompter = AcceptListed(accept, prompter or self.person)
@@ -95,7 +99,7 @@ class Session:
     def operate(self, names: Sequence[str]) -> OperateLane:
         """`async with`: links to the named nodes over which they can be changed."""
         addresses = {address.name: address for address in self.addresses(names)}
-        return OperateLane(self.pool(), addresses.__getitem__, operator=self.operator)
+        return OperateLane(self.pool(), addresses.__getitem__, operator=self.operator, mandate=self.mandate)
 
     # -- answers
 

@@ -18,7 +18,7 @@ from nodeagent.deployment.verifier import Job, Verdict
 from nodeagent.model import onnx_walk, wire
 from nodeagent.pipeline import config as pipeline
 from nodeagent.pipeline.errors import ConfigError
-from store import bundle, signers, signing
+from store import bundle, signers, signing, warrant
 from store.archive import SIGNATURE_BYTES_MAX
 from store.blobs import Blobs
 from store.bundle import BundleMalformed, Facts, Manifest
@@ -74,6 +74,7 @@ def _examine(job: Job) -> Verdict:
             raise Refused("DEPLOYMENT.MISSING_BLOBS", "the bundle's facts are not here")
         _look_inside(blobs, manifest, facts)
     annotations = manifest.annotations or {}
+    permit, permit_error = _permit(job, state) if job.permit is not None else (None, None)
     return Verdict(
         signer=f"{signer.principal} {signer.fingerprint}",
         warnings=list(signer.warnings),
@@ -81,6 +82,8 @@ def _examine(job: Job) -> Verdict:
         version=annotations.get(bundle.VERSION_ANNOTATION, ""),
         blobs=bundle.blobs_named(manifest),
         facts=None if facts is None else msgspec.to_builtins(facts),
+        permit=permit,
+        permit_error=permit_error,
     )
 
 
@@ -93,10 +96,32 @@ def _verified(manifest: bytes, signature: bytes, state: Path, at_s: float) -> si
         raise Refused("TRUST.NO_SIGNERS", "the node has no allowed signers", _INIT) from None
     except signing.NoSigners as error:
         raise Refused("TRUST.NO_SIGNERS", str(error), _INIT) from error
+    except signing.Unsigned as error:
+        raise Refused("TRUST.UNSIGNED", f"the bundle bears no signature: {error}", hint) from error
+    except signing.OtherContent as error:
+        raise Refused("TRUST.MIXED", f"the signature is of another manifest: {error}", hint) from error
     except signing.SignatureRefused as error:
         raise Refused("TRUST.SIGNATURE", str(error), hint) from error
     except (signers.SignersRefused, OSError, UnicodeDecodeError) as error:
         raise Refused("TRUST.SIGNATURE", f"allowed_signers cannot be used: {error}", _INIT) from error
+
+
+def _permit(job: Job, state: Path) -> tuple[tuple[str, str, str] | None, tuple[str, str] | None]:
+    """Id, signer and reason of a permit that counts for this bundle, on this node, now; or why it does not."""
+    document, signature = job.permit or ("", "")
+    try:
+        found, signer = warrant.verify(
+            "permit",
+            document.encode(),
+            signature.encode(),
+            (state / "allowed_signers").read_text("utf-8"),
+            node_id=job.node_id,
+            subject=job.manifest,
+            at_s=job.at_s,
+        )
+    except warrant.WarrantRefused as error:
+        return None, (error.code, str(error))
+    return (found.id, f"{signer.principal} {signer.fingerprint}", found.reason), None
 
 
 _INIT = "Run outstation-agent init --allow-signer FILE on the node."

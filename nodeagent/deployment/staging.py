@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import contextlib
 import sqlite3
+
+import msgspec
 
 from nodeagent.deployment import deployment
 from nodeagent.deployment.deployment import Event
@@ -18,13 +21,16 @@ from nodeagent.deployment.verifier import Verdict, Verifier
 from nodeagent.http.message import HttpError
 from nodeagent.protocol import Deployment as View
 from nodeagent.protocol import DeploymentState, StageRequest
-from nodeagent.state.database import NodeDatabase
+from nodeagent.state.database import NodeDatabase, NotWritable
 from nodeagent.state.standing import Standing
 from store.blobs import Blobs, is_digest
+from store.errors import Busy
+from store import ledger
 from store.ledger import Stamp
-from store.node import deployments, revisions
+from store.node import change_control, deployments, revisions
 from store.node.deployments import Deployment, Failure
 
+Place = tuple[int, int]
 PENDING_MAX = 16
 ID_CHARS_MAX = 128
 
@@ -82,10 +88,20 @@ class Staging:
             raise HttpError("DEPLOYMENT.STATE", f"{request.id} is the deployment of another bundle", "Use a new id.")
         if row is not None and row.state != DeploymentState.RECEIVING:
             return self._view(row)
+        if row is not None:  # taken in already: its permit, if it had one, is used up
+            request = msgspec.structs.replace(request, permit=None)
         await self._database.read(lambda connection: fence(connection, self._standing.stamp(actor)))
         needs = frozenset({request.manifest, request.signature})
         if missing := await self._need(request, needs):
             return _pending_view(request, missing, "", "")
+        try:
+            return await self._admit(request, needs, actor, fence)
+        except HttpError as error:
+            await self._note_refusal(request, error, actor)
+            raise
+
+    async def _admit(self, request: StageRequest, needs: frozenset[str], actor: str, fence: Fence) -> View:
+        """From a manifest and a signature that are here to as far as the other blobs allow."""
         verdict = await self._verify(request, content=False)
         missing = await self._need(request, needs | verdict.blobs.keys())
         if verdict.facts is None:
@@ -99,6 +115,16 @@ class Staging:
     def missing_of(self, row: Deployment, needs: set[str]) -> list[str]:
         """What a RECEIVING row still waits for."""
         return self._missing(frozenset(needs | {row.digest, row.signature}))
+
+    async def _note_refusal(self, request: StageRequest, error: HttpError, actor: str) -> None:
+        """What is refused for whom it comes from stands in the ledger, though it gets no row."""
+        if not error.code.startswith(("TRUST.", "BUNDLE.")):
+            return
+        detail = {"code": error.code, "message": error.message, "digest": request.manifest}
+        with contextlib.suppress(NotWritable, Busy):  # what the operator is told is the refusal, not the disk
+            await self._database.write(
+                ledger.note, self._standing.stamp(actor), "deployment.refuse", request.id, detail
+            )
 
     async def _look_inside(self, request: StageRequest, actor: str) -> Deployment:
         try:
@@ -125,9 +151,7 @@ class Staging:
 
         def stage(connection: sqlite3.Connection, stamp: Stamp) -> Deployment:
             fence(connection, stamp)
-            floor = revisions.floor(connection, facts["name"]) or revisions.Floor(0, 0)
-            if code := deployment.floor_error(floor, place):
-                raise HttpError(code, f"{place} is not acceptable over the floor {tuple(floor)}", _FLOOR_HINTS[code])
+            self._check_floor(connection, stamp, request, verdict, place)
             return deployments.stage(
                 connection,
                 stamp,
@@ -145,6 +169,33 @@ class Staging:
         async with self._rows.lock:
             return await self._database.write(stage, self._standing.stamp(actor))
 
+    def _check_floor(
+        self, connection: sqlite3.Connection, stamp: Stamp, request: StageRequest, verdict: Verdict, place: Place
+    ) -> None:
+        """Below the floor a permit is used up, in the transaction that takes the bundle in; for nothing else."""
+        if deployments.get(connection, request.id) is not None:
+            return
+        floor = revisions.floor(connection, verdict.bundle) or revisions.Floor(0, 0)
+        code = deployment.floor_error(floor, place)
+        if code == "TRUST.ROLLBACK" and verdict.permit is not None:
+            id_, signer, reason = verdict.permit
+            try:
+                change_control.use_permit(
+                    connection,
+                    stamp,
+                    id_,
+                    subject=request.manifest,
+                    deployment=request.id,
+                    signer=signer,
+                    reason=reason,
+                )
+            except change_control.Used as error:
+                raise HttpError("TRUST.REPLAYED", str(error), "Each permit counts once: sign another.") from error
+        elif code == "TRUST.ROLLBACK" and verdict.permit_error is not None:
+            raise HttpError(*verdict.permit_error, _PERMIT)
+        elif code:
+            raise HttpError(code, f"{place} is not acceptable over the floor {tuple(floor)}", _FLOOR_HINTS[code])
+
     def _check_target(self, target: dict[str, str]) -> None:
         wrong = {name: wanted for name, wanted in target.items() if self._labels.get(name) != wanted}
         if wrong:
@@ -153,7 +204,10 @@ class Staging:
 
     async def _verify(self, request: StageRequest, *, content: bool) -> Verdict:
         at_s = self._standing.stamp("agent").wall_us / 1e6
-        return await self._verifier.verify(request.manifest, request.signature, content=content, at_s=at_s)
+        permit = None if request.permit is None else (request.permit.document, request.permit.signature)
+        return await self._verifier.verify(
+            request.manifest, request.signature, content=content, at_s=at_s, permit=permit
+        )
 
     async def _need(self, request: StageRequest, needs: frozenset[str]) -> list[str]:
         """Keeps blobs from being collected from here on; returns those that are missing."""
@@ -171,8 +225,9 @@ class Staging:
         return view(row, now_us=self._standing.stamp("agent").boottime_us, missing=missing)
 
 
+_PERMIT = "Sign a permit for this bundle and this node: outstation trust permit BUNDLE NODE --key FILE --until TIME."
 _FLOOR_HINTS = {
-    "TRUST.ROLLBACK": "Going back is a revert on the node, not an older bundle.",
+    "TRUST.ROLLBACK": "Going back is a revert on the node; an older bundle needs a permit: outstation trust permit.",
     "TRUST.FAST_FORWARD": "Sign it again with the next number; a new epoch is one higher.",
 }
 

@@ -18,19 +18,25 @@ ANSWER_BYTES_MAX = 4 << 20
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What intake is to look at. `content`: all blobs are here; hash them, walk the model, read the pipeline."""
+    """What intake is to look at. `content`: all blobs are here; hash them, walk the model, read the pipeline.
+
+    `permit`: its document and its signature, as they came; whether it counts on node `node_id`.
+    """
 
     state: str
     manifest: str
     signature: str
     at_s: float
     content: bool
+    node_id: str = ""
+    permit: tuple[str, str] | None = None
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What intake found. With `code` (of protocol.ERRORS) the bundle is refused and the rest says nothing.
 
     `blobs`: size by digest of all that the manifest names. `facts` is None while their blob is not here.
+    `permit`: id, signer and reason of one that counts for this bundle on this node; `permit_error`: code and reason.
     """
 
     code: str = ""
@@ -42,6 +48,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     version: str = ""
     blobs: dict[str, int] = {}
     facts: dict[str, Any] | None = None
+    permit: tuple[str, str, str] | None = None
+    permit_error: tuple[str, str] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,11 +57,22 @@ class Verifier:
     """Runs intake for one state folder. At most one at a time: its memory is bounded, several would not be."""
 
     state: Path
+    node_id: str = ""
     lock: asyncio.Lock = dataclasses.field(default_factory=asyncio.Lock)
 
-    async def verify(self, manifest: str, signature: str, *, content: bool, at_s: float) -> Verdict:
+    async def verify(
+        self, manifest: str, signature: str, *, content: bool, at_s: float, permit: tuple[str, str] | None = None
+    ) -> Verdict:
         """The verdict on a bundle. Raises HttpError with the code that refuses it, as a reader that died does."""
-        job = Job(state=str(self.state), manifest=manifest, signature=signature, at_s=at_s, content=content)
+        job = Job(
+            state=str(self.state),
+            manifest=manifest,
+            signature=signature,
+            at_s=at_s,
+            content=content,
+            node_id=self.node_id,
+            permit=permit,
+        )
         async with self.lock:
             status, answer, words = await _run(msgspec.json.encode(job))
         if status != 0:

@@ -6,12 +6,17 @@ import dataclasses
 
 from nodeagent.api import Call, Endpoints
 from nodeagent.deployment.deployer import Deployer
+from nodeagent.deployment.deployment import FINAL
+from nodeagent.deployment.policy import ChangePolicy
 from nodeagent.deployment.transitions import Fence, Known
 from nodeagent.http.message import HttpError
 from nodeagent.parts import Parts
-from nodeagent.protocol import PAGE_ROWS_MAX, Deployment, DeploymentsPage, RevertRequest, Revision
+from nodeagent.protocol import PAGE_ROWS_MAX, Deployment, DeploymentsPage, DeploymentState, RevertRequest, Revision
 from store.node import deployments as rows
 from store.node import revisions
+
+
+_BEGUN = FINAL | {DeploymentState.TRIAL}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,6 +25,7 @@ class DeploymentHandlers:
 
     parts: Parts
     deployer: Deployer
+    policy: ChangePolicy
 
     def endpoints(self) -> Endpoints:
         one = "/agent/v1/deployments/{id}"
@@ -76,7 +82,12 @@ class DeploymentHandlers:
         return await self.deployer.gate(call.path["id"], call.actor, self._fence(call), call.body)
 
     async def activate(self, call: Call) -> Deployment:
-        return await self.deployer.activate(call.path["id"], call.actor, self._fence(call))
+        """The node's policy is asked for every bundle that is not on trial yet; a repeat is answered as it stands."""
+        id_, fence = call.path["id"], self._fence(call)
+        row = await self.parts.rows.find(id_)
+        if row.kind == "bundle" and row.state not in _BEGUN:
+            await self.policy.admit(call.body, call.actor, fence, subject=row.digest, id_=id_)
+        return await self.deployer.activate(id_, call.actor, fence)
 
     async def confirm(self, call: Call) -> Deployment:
         return await self.deployer.confirm(call.path["id"], call.actor, self._fence(call), peer_pid=call.peer.pid)

@@ -12,6 +12,7 @@ import msgspec
 
 from nodeagent.api import Call, Endpoints
 from nodeagent.deployment import admission
+from nodeagent.deployment.policy import ChangePolicy
 from nodeagent.http.message import HttpError
 from nodeagent.parts import Parts
 from nodeagent.protocol import Trust, TrustRequest, TrustSigner
@@ -42,6 +43,7 @@ class TrustHandlers:
 
     parts: Parts
     node_id: str
+    policy: ChangePolicy
     lock: asyncio.Lock = dataclasses.field(default_factory=asyncio.Lock)
 
     def endpoints(self) -> Endpoints:
@@ -55,6 +57,8 @@ class TrustHandlers:
         request: TrustRequest = call.body
         fence = self.parts.standing.fence(request.lease)
         await admission.check_fence(self.parts, call.actor, fence)
+        digest = _digest(request.change)
+        await self.policy.admit(request, call.actor, fence, subject=digest, id_=f"trust-{digest[7:15]}")
         async with self.lock:
             verdict = await self._examine(request.change, request.signature)
             stamp = self.parts.standing.stamp(call.actor)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from contextvars import ContextVar
 
 from nodeagent.clock import Clock
 from nodeagent.protocol import LEASE_S, Hold, Lease, OutOfService
@@ -15,6 +16,10 @@ from nodeagent.state.database import NodeDatabase, NotWritable
 from store.ledger import Stamp
 from store.node import lease as leases
 from store.node import standing as orders
+
+
+# The number under which the request that is being answered changes something; its tasks inherit it.
+CHANGE_NUMBER: ContextVar[str] = ContextVar("change_number", default="")
 
 
 class Standing:
@@ -35,8 +40,9 @@ class Standing:
         self._lease = await self._database.read(leases.current, now)
 
     def stamp(self, actor: str) -> Stamp:
-        """Now, by `actor`."""
-        return Stamp(self._clock.boot_id(), self._clock.boottime_us(), self._clock.wall_us(), actor)
+        """Now, by `actor`, under the change number of the request that is being answered."""
+        clock = self._clock
+        return Stamp(clock.boot_id(), clock.boottime_us(), clock.wall_us(), actor, CHANGE_NUMBER.get())
 
     @property
     def hold(self) -> Hold | None:
@@ -49,6 +55,12 @@ class Standing:
         if order is None:
             return None
         return OutOfService(by=order.by, reason=order.reason, since_us=order.since_us, until_us=order.until_us)
+
+    @property
+    def suppresses_alerts(self) -> bool:
+        """Whether alerts are recorded and not announced: out of service, and not past the end that was named."""
+        order = self._out
+        return order is not None and (order.until_us is None or self._clock.wall_us() <= order.until_us)
 
     @property
     def lease(self) -> Lease | None:

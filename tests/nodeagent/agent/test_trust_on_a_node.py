@@ -86,8 +86,8 @@ def test_attacks_on_a_bundle_are_each_refused_for_their_own_code(trusted: Truste
         manifest, foreign = opened.manifest_bytes, second.signature_bytes
     sign = signing.sign_with_key_file
     attacks = {
-        "stripped": (honest, b"\n", "TRUST.SIGNATURE"),
-        "mix and match": (honest, foreign, "TRUST.SIGNATURE"),
+        "stripped": (honest, b"\n", "TRUST.UNSIGNED"),
+        "mix and match": (honest, foreign, "TRUST.MIXED"),
         "namespace": (honest, sign(workshop.key, manifest, namespace="git"), "TRUST.SIGNATURE"),
         "trust key signs a bundle": (honest, sign(trusted.root, manifest), "TRUST.SIGNATURE"),
         "stranger": (honest, sign(trusted.second, manifest), "TRUST.SIGNATURE"),
@@ -99,6 +99,9 @@ def test_attacks_on_a_bundle_are_each_refused_for_their_own_code(trusted: Truste
     for name, (bundle, signature, code) in attacks.items():
         found = trusted.refused(lambda b=bundle, s=signature, n=name: offer(node, b, n.replace(" ", "-"), signature=s))
         assert (name, found) == (name, code)
+    rows = node.get("/ledger?limit=1000")["entries"]
+    refusals = [row["detail"]["code"] for row in rows if row["action"] == "deployment.refuse"]
+    assert refusals == [code for _, _, code in attacks.values()]
     assert offer(node, honest, "honest")["state"] == "STAGED"
     assert node.bundle()["revision"] == 1
 
@@ -118,8 +121,8 @@ def test_attacks_on_the_list_of_signers_are_each_refused_for_their_own_code(trus
         "release key changes trust": (trusted.change(workshop.key, line=line), "TRUST.SIGNATURE"),
         "stranger": (trusted.change(trusted.second, line=line), "TRUST.SIGNATURE"),
         "namespace": (trusted.change(namespace="outstation-bundle", line=line), "TRUST.SIGNATURE"),
-        "stripped": ({**good, "signature": ""}, "TRUST.SIGNATURE"),
-        "mix and match": ({**good, "change": trusted.change(line=f"{line} x")["change"]}, "TRUST.SIGNATURE"),
+        "stripped": ({**good, "signature": ""}, "TRUST.UNSIGNED"),
+        "mix and match": ({**good, "change": trusted.change(line=f"{line} x")["change"]}, "TRUST.MIXED"),
         "wrong node": (trusted.change(node_id="node-other", line=line), "TRUST.WRONG_NODE"),
         "another list": (trusted.change(base=OTHER, line=line), "TRUST.STALE"),
         "no namespaces": (
