@@ -21,7 +21,8 @@ from console.demo.plan import DEGRADING_NODE, NODES
 from console.demo.plant import PlantFailed
 from console.demo.provision import OPERATOR
 from console.demo.running import running_demo
-from console.demo.scenario import Claim, Scene, play
+from console.demo.scenario import play
+from console.demo.scene import Claim, Scene
 
 ROOT = Path(__file__).resolve().parents[2]
 INTERRUPTED = 130
@@ -79,7 +80,7 @@ async def _headless(folder: Path, seconds: float, keep: bool, broken: str | None
             await demo.plant.command(do="unplug-jump")
         watching = asyncio.ensure_future(demo.fleet.run())
         try:
-            scene = Scene(demo.fleet, demo.plant, bundles, time.monotonic() + seconds)
+            scene = Scene(demo.fleet, demo.plant, demo.home, bundles, time.monotonic() + seconds)
             claims = await play(scene)
         finally:
             watching.cancel()

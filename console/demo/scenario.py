@@ -4,86 +4,47 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from console import deploy
-from console.client import AgentClient
-from console.demo.plan import BAD_NODE, DEGRADING_NODE, GOOD_NODE, NODES, UNPLUGGED_NODE
-from console.demo.plant import Plant
-from console.demo.provision import OPERATOR, Bundles
-from console.fleet import LiveFleet
-from console.link.errors import LinkError
+from console.demo.plan import DEGRADING_NODE, GOOD_NODE, NODES, UNPLUGGED_NODE
+from console.demo.provision import OPERATOR
+from console.demo.rollouts import finished_rollout, stopped_by_records, stopped_rollout
+from console.demo.scene import FAILURES, Claim, Scene, ledger_entry
 from console.view import LinkState, NodeView
-from console.wire import AgentError
-from nodeagent.protocol import Deployment, DeploymentState, LedgerEntry, Record, RollbackReason
+from nodeagent.protocol import Deployment, DeploymentState, LedgerEntry, Record
 from store.archive import read_archive
 
-POLL_S = 0.3
 TRIAL_S = 45.0
 SOAK_S = 2.0
 PLC_S = 30.0
-LEDGER_PAGES_MAX = 100
-FAILURES = (LinkError, AgentError, deploy.DeployFailed)
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """One thing that the demo says happened. `evidence` names the rows: node, ledger_seq, record_key."""
-
-    claim: str
-    ok: bool
-    node: str
-    text: str
-    evidence: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """What every act of the scenario works with. `deadline_s` is on the monotonic clock."""
-
-    fleet: LiveFleet
-    plant: Plant
-    bundles: Bundles
-    deadline_s: float
-
-    async def until(self, look: Callable[[], Awaitable[Any]]) -> Any:
-        """What `look` finds as soon as it finds something; None when the time is up. A lost link is looked at again."""
-        while time.monotonic() < self.deadline_s:
-            try:
-                if found := await look():
-                    return found
-            except (LinkError, AgentError):
-                pass
-            await asyncio.sleep(POLL_S)
-        return None
-
-    def view(self, node: str) -> NodeView:
-        return self.fleet.views()[node]
-
-    async def newest(self, node: str, *, after: int = 0, decision: str | None = None) -> Record | None:
-        """The newest record of the node's first bundle above the key `after`."""
-        bundle = next(plan.example for plan in NODES if plan.name == node)
-        page = await self.fleet.client(node).records(
-            bundle, after=after or None, limit=1, decision=decision, newest_first=True
-        )
-        return page.records[0] if page.records else None
 
 
 async def play(scene: Scene) -> list[Claim]:
     """Every act; they go side by side, so that one which waits in vain takes no time from the others."""
-    ups, *others = await asyncio.gather(
+    ups, *groups = await asyncio.gather(
         up(scene),
-        asyncio.gather(unplugged(scene), recorded(scene), degrading(scene)),
-        asyncio.gather(good_deployment(scene), bad_deployment(scene), jumped(scene)),
+        asyncio.gather(recorded(scene), degrading(scene), jumped(scene)),
+        deployed_then_plc_lost(scene),
+        stopped_rollout(scene),
+        plugged_in_again(scene),
     )
-    claims = [*ups, *(claim for group in others for claim in group)]
-    # The PLC has its own time: an act that failed must not make this one fail as well.
-    claims += [await plc_lost(replace(scene, deadline_s=time.monotonic() + PLC_S))]
-    return claims
+    return [*ups, *(claim for group in groups for claim in group)]
+
+
+async def deployed_then_plc_lost(scene: Scene) -> list[Claim]:
+    """The PLC has its own time: a deployment that failed must not make it fail as well."""
+    deployed = await good_deployment(scene)
+    return [deployed, await plc_lost(replace(scene, deadline_s=time.monotonic() + PLC_S))]
+
+
+async def plugged_in_again(scene: Scene) -> list[Claim]:
+    """The node that was unplugged takes part in the rollout that is finished."""
+    first = await asyncio.gather(unplugged(scene), stopped_by_records(scene))
+    return [*first, await finished_rollout(scene)]
 
 
 async def up(scene: Scene) -> list[Claim]:
@@ -158,35 +119,6 @@ async def good_deployment(scene: Scene) -> Claim:
     return Claim(claim, ok, GOOD_NODE, f"{done.bundle} {done.version} r{done.revision}", _rows(done, entry, record))
 
 
-async def bad_deployment(scene: Scene) -> Claim:
-    """A bad bundle rolls itself back; nobody asks it to."""
-    claim = "bad bundle rolled itself back"
-    try:
-        trial = await _deploy(scene, BAD_NODE, scene.bundles.bad)
-    except FAILURES as error:
-        return Claim(claim, False, BAD_NODE, str(error))
-
-    async def ended() -> Deployment | None:
-        found = await scene.fleet.client(BAD_NODE).deployment(trial.id)
-        return found if found.state is not DeploymentState.TRIAL else None
-
-    done = await scene.until(ended)
-    if done is None or done.state is not DeploymentState.ROLLED_BACK:
-        return Claim(claim, False, BAD_NODE, f"the deployment is {done.state if done else 'still in its trial'}")
-    entry = await ledger_entry(scene.fleet.client(BAD_NODE), trial.id, "ROLLED_BACK")
-
-    async def look() -> Record | None:
-        found = await scene.newest(BAD_NODE)
-        return found if found and found.revision != done.revision else None
-
-    record = await scene.until(look)
-    why = done.error.message if done.error else ""
-    # The bundle is bad because it cannot predict: a good one that a busy machine made slow is no proof.
-    errors = done.reason is RollbackReason.FAILED and "errors in" in why
-    ok = errors and entry is not None and record is not None
-    return Claim(claim, ok, BAD_NODE, f"{done.reason}: {why}", _rows(done, entry, record))
-
-
 async def jumped(scene: Scene) -> Claim:
     """The second site is reached through its jump host."""
     behind = [plan.name for plan in NODES if plan.jump and not plan.unplugged]
@@ -237,20 +169,6 @@ async def _deploy(scene: Scene, node: str, path: Path) -> Deployment:
             return await deploy.deploy(
                 lane, node, found, window_s=TRIAL_S, operator=OPERATOR, on_progress=lambda _: None
             )
-
-
-async def ledger_entry(client: AgentClient, deployment: str, state: str) -> LedgerEntry | None:
-    """The entry that says the deployment came to `state`."""
-    after = 0
-    for _ in range(LEDGER_PAGES_MAX):
-        page = await client.ledger(after=after)
-        for entry in page.entries:
-            if entry.subject == deployment and entry.action == f"deployment.{state.lower()}":
-                return entry
-        if not page.entries or page.entries[-1].seq >= page.head_seq:
-            return None
-        after = page.entries[-1].seq
-    return None
 
 
 def _rows(done: Deployment, entry: LedgerEntry | None, record: Record | None) -> dict[str, Any]:
