@@ -121,10 +121,12 @@ def _judge_known(view: NodeView) -> tuple[Condition, str]:
     assert telemetry is not None
     if telemetry.out_of_service is not None:
         out = telemetry.out_of_service
-        return Condition.MAINTENANCE, f"out of service by {out.by}: {out.reason}"
+        owner = f", {out.owner} brings it back" if out.owner else ""
+        return Condition.MAINTENANCE, f"out of service by {out.by}: {out.reason}{owner}"
     if telemetry.mode == "safe":
         return Condition.ALARM, "safe mode: outputs at the safe value, no model runs"
-    active = sorted((a for a in telemetry.alerts if a.state in _ACTIVE), key=lambda a: a.priority)
+    active = [a for a in telemetry.alerts if a.state in _ACTIVE]
+    active.sort(key=lambda a: a.priority)
     if active and active[0].priority <= URGENT_PRIORITY:
         return Condition.ALARM, active[0].message
     for bundle in telemetry.bundles:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -45,6 +42,8 @@ def encode(sheet: Sheet, form: str) -> bytes:
     if form == ".csv":
         return _csv(sheet)
     if form == ".json":
+        import json
+
         rows = [dict(zip(sheet.columns, row, strict=True)) for row in sheet.rows]
         told = {"view": sheet.name, "note": sheet.note, **sheet.about, "rows": rows}
         return json.dumps(told, ensure_ascii=False, indent=1).encode() + b"\n"
@@ -63,6 +62,9 @@ def write(path: Path, sheet: Sheet) -> int:
 
 
 def _csv(sheet: Sheet) -> bytes:
+    import csv
+    import io
+
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(sheet.columns)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import groupby
 from typing import ClassVar, Final
 
 from textual import events
@@ -12,16 +11,27 @@ from textual.widget import Widget
 
 from console import query
 from console.board import NodeState
-from console.rows import COLUMNS, node_row, site_row
+from console.rows import COLUMNS, node_row, site_row, state_of
 from console.screens.filterrow import FilterRow
 from console.screens.page import Page, bindings
+from console.sheet import Sheet
 from console.view import Condition
-from widgets.look import Look
+from widgets.cells import cut
+from widgets.look import Look, Spans
+from widgets.status import word
 from widgets.table import GROUP_MARK, Row, Table
+from widgets.textview import TextView
+from widgets.wall import Wall
 
 # How long the cursor must have been still before rows may change places.
 SETTLE_S: Final = 5.0
-EMPTY: Final = ("No nodes yet.", "outstation node add NAME HOST adds one; outstation demo shows a plant.")
+EMPTY: Final = (
+    "No nodes yet.",
+    "n adds one: outstation node add does the same, node import takes many.",
+    "D shows a plant of twelve real agents on this machine: outstation demo.",
+    "MONITOR: adding a node logs in and reads; nothing on it is changed.",
+)
+GROUPINGS: Final = ("", "site", "line", "model")
 
 
 class FleetPage(Page):
@@ -39,11 +49,18 @@ class FleetPage(Page):
         self.faults_only = False
         self.by = "state"
         self.reversed = False
-        self.grouped = False
+        self.grouping = ""
+        self.members: dict[str, list[str]] = {}
+        self.wall = Wall(look)
+        self.wall.display = False
+        self.told = TextView(look)
+        self.told.can_focus = False
+        self.told.display = False
+        self.told.styles.height = 2
         self._moved_s = float("-inf")
 
     def body(self) -> Iterable[Widget]:
-        return (self.table, self.filter_row)
+        return (self.table, self.wall, self.told, self.filter_row)
 
     def opened(self) -> None:
         super().opened()
@@ -60,7 +77,46 @@ class FleetPage(Page):
         if changed is None or self.board.now_s - self._moved_s >= SETTLE_S or self._is_news():
             self.lay_out()
         self.table.set_marked(self.seat.marked)
-        self.table.touch(self.table.visible_keys() if changed is None else changed)
+        self.table.touch(self.table.visible_keys() if changed is None else [*changed, *self._groups_of(changed)])
+        if self.wall.display:
+            self._draw_wall()
+
+    def _groups_of(self, names: frozenset[str]) -> set[str]:
+        """The subtotal lines that these nodes are counted in."""
+        if not self.grouping:
+            return set()
+        return {GROUP_MARK + self._group_of(s) for name in names if (s := self.board.nodes.get(name)) is not None}
+
+    def _group_of(self, state: NodeState) -> str:
+        address = state.view.address
+        if self.grouping == "line":
+            return "/".join(part for part in (address.site, address.line) if part)
+        if self.grouping == "model":
+            return ", ".join(b.bundle for b in state.bundles) or ("nothing installed" if state.known else "not known")
+        return address.site
+
+    def _draw_wall(self) -> None:
+        """The same nodes as in the table, by site and line, and in words the one under the cursor."""
+        groups: dict[str, list[str]] = {}
+        for state in sorted(self._passing(), key=lambda s: (s.view.address.site, s.view.address.line, s.view.name)):
+            address = state.view.address
+            name = "/".join(part for part in (address.site, address.line) if part) or "no site"
+            groups.setdefault(name, []).append(state.view.name)
+        states = {name: state_of(self.board.nodes[name].condition) for keys in groups.values() for name in keys}
+        self.wall.set_marked(self.seat.marked)
+        self.wall.set_groups(list(groups.items()), states)
+        self._tell()
+
+    def _tell(self) -> None:
+        state = self.board.nodes.get(self.wall.key or "")
+        if state is None:
+            self.told.set_lines([])
+            return
+        runs = ", ".join(f"{b.bundle} {b.version}" for b in state.bundles)
+        place = "/".join(part for part in (state.view.address.site, state.view.address.line) if part)
+        head: Spans = ((" ", "base"), word(state_of(state.condition), self.look), (f" {state.view.name}", "strong"),
+                       (f"  {place}  {runs}", "base"))  # fmt: skip
+        self.told.set_lines([head, ((f" {cut(state.reason, max(10, self.size.width - 2))}", "base"),)])
 
     def _is_news(self) -> bool:
         """Whether nodes came or went: they are shown at once."""
@@ -78,11 +134,12 @@ class FleetPage(Page):
     def lay_out(self) -> None:
         """Puts the rows in order; the cursor stays on its node."""
         states = query.order(self._passing(), self.by, self.reversed)
-        if self.grouped:
-            states.sort(key=lambda s: s.view.address.site)
-            keys: list[str] = []
-            for site, members in groupby(states, key=lambda s: s.view.address.site):
-                keys += [GROUP_MARK + site, *(s.view.name for s in members)]
+        if self.grouping:
+            members: dict[str, list[str]] = {}
+            for state in states:
+                members.setdefault(self._group_of(state), []).append(state.view.name)
+            self.members = members  # In the order of the nodes: the worst group first.
+            keys = [key for group, names in self.members.items() for key in (GROUP_MARK + group, *names)]
         else:
             keys = [s.view.name for s in states]
         self.table.set_keys(keys)
@@ -100,8 +157,9 @@ class FleetPage(Page):
 
     def _row(self, key: str) -> Row:
         if key.startswith(GROUP_MARK):
-            site = key.removeprefix(GROUP_MARK)
-            return site_row(site, [s for s in self._passing() if s.view.address.site == site], self.look)
+            group = key.removeprefix(GROUP_MARK)
+            members = [s for name in self.members.get(group, ()) if (s := self.board.nodes.get(name)) is not None]
+            return site_row(group, members, self.look)
         state = self.board.nodes.get(key)
         if state is None:
             return Row(
@@ -122,10 +180,14 @@ class FleetPage(Page):
         await super().action_command(name)
 
     def node(self) -> str | None:
-        return self.table.key
+        return self.wall.key if self.wall.display else self.table.key
+
+    def on_wall_moved(self) -> None:
+        self.seat.touch()
+        self._tell()
 
     def yank_text(self) -> str:
-        key = self.table.key
+        key = self.node()
         if key is None or key not in self.board.nodes:
             return ""
         row = self._row(key)
@@ -135,8 +197,8 @@ class FleetPage(Page):
         return "  ".join(cells) + (f"  {row.sentence[0]}" if row.sentence else "")
 
     def do_open(self) -> None:
-        if self.table.key is not None:
-            self.seat.go("node", self.table.key)
+        if (name := self.node()) is not None:
+            self.seat.go("node", name)
 
     def do_back(self) -> None:
         if self.query_set.text or self.faults_only:
@@ -160,17 +222,17 @@ class FleetPage(Page):
         self.draw(None)
 
     def on_filter_row_left(self, message: FilterRow.Left) -> None:
-        self.table.focus()
-        self.lay_out()
+        (self.wall if self.wall.display else self.table).focus()
+        self.draw(None)
 
     def do_faults(self) -> None:
         self.faults_only = not self.faults_only
-        self.lay_out()
+        self.draw(None)
 
     def do_mark(self) -> None:
-        if self.table.key is not None:
-            self._mark(self.seat.marked ^ {self.table.key})
-            self.table.action_step(1)
+        if (name := self.node()) is not None:
+            self._mark(self.seat.marked ^ {name})
+            (self.wall if self.wall.display else self.table).action_step(1)
 
     def do_mark_all(self) -> None:
         self._mark(self.seat.marked | {s.view.name for s in self._passing()})
@@ -181,11 +243,12 @@ class FleetPage(Page):
     def _mark(self, marked: frozenset[str]) -> None:
         self.seat.marked = marked
         self.table.set_marked(marked)
+        self.wall.set_marked(marked)
         self.filter_row.show_state(self._described(), len(self._passing()), len(self.board.nodes))
 
     def do_sort(self) -> None:
-        orders = query.ORDERS
-        self.by = orders[(orders.index(self.by) + 1) % len(orders)]
+        shown = [column.name for column, _ in self.table.shown(self.size.width or 80) if column.name in query.ORDERS]
+        self.by = shown[(shown.index(self.by) + 1) % len(shown)] if self.by in shown else shown[0]
         self.reversed = False
         self._sorted()
 
@@ -196,8 +259,32 @@ class FleetPage(Page):
     def _sorted(self) -> None:
         self.table.set_sort(self.by, self.reversed)
         self.lay_out()
-        self.say(f"sorted by {self.by}{', the other way round' if self.reversed else ''}")
+        title = next(column.title.lower() for column in COLUMNS if column.name == self.by)
+        self.say(f"sorted by {title}{', the other way round' if self.reversed else ''}")
 
     def do_group(self) -> None:
-        self.grouped = not self.grouped
+        self.grouping = GROUPINGS[(GROUPINGS.index(self.grouping) + 1) % len(GROUPINGS)]
         self.lay_out()
+        self.table.refresh()
+        self.say(f"grouped by {self.grouping}" if self.grouping else "not grouped")
+
+    def do_wall(self) -> None:
+        """The wall instead of the table, or the other way round; the cursor stays on its node."""
+        to_wall = not self.wall.display
+        name = self.node()
+        self.wall.display, self.told.display, self.table.display = to_wall, to_wall, not to_wall
+        if to_wall:
+            self.call_after_refresh(self._on_wall, name)
+        elif name is not None:
+            self.table.select(name)
+            self.table.focus()
+
+    def _on_wall(self, name: str | None) -> None:
+        self._draw_wall()
+        self.wall.select(name)
+        self.wall.focus()
+        self._tell()
+
+    def sheet(self) -> Sheet:
+        columns, rows = self.table.plain()
+        return Sheet("fleet", columns, rows, note=self._described())
