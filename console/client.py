@@ -27,6 +27,9 @@ from nodeagent.protocol import (
     BindRequest,
     BlobState,
     Check,
+    ClockReading,
+    ClockRequest,
+    ClockSet,
     Deployment,
     DeploymentRequest,
     DeploymentsPage,
@@ -243,6 +246,10 @@ class AgentClient(DataClient):
         """What an address of the plant has to tell, as the node sees it."""
         return await self._post(Probe, "/sources/probe", request, timeout_s=PROBE_S)
 
+    async def clock(self) -> ClockReading:
+        """The node's clocks as they are now."""
+        return await self.get_json(ClockReading, "/clock")
+
     def tap(self, bundle: str, *, stage: str | None = None) -> AsyncGenerator[Tap, None]:
         """Sweeps of a running pipeline as they pass a stage."""
         return self.stream_lines(Tap, f"/tap/{_segment(bundle)}", {"stage": stage})
@@ -320,6 +327,13 @@ class AgentClient(DataClient):
             node_id=await self.identify(), holder=holder, token=token, release=release, break_held=break_held
         )
         return await self._post(Lease, "/lease", request)
+
+    async def give_clock(self, *, wall_us: int, error_us: int, lease: int | None, only_note: bool = False) -> ClockSet:
+        """Sets the node's clock, or notes how far it is off."""
+        request = ClockRequest(
+            node_id=await self.identify(), lease=lease, wall_us=wall_us, error_us=error_us, set=not only_note
+        )
+        return await self._post(ClockSet, "/clock", request)
 
     async def passport(self, facts: dict[str, Any], blob_sizes: dict[str, int]) -> Passport:
         """Does a bundle with these facts fit the node."""

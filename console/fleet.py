@@ -154,6 +154,10 @@ class LiveFleet:
         """The node's client on its live link. Raises KeyError for an unknown name."""
         return self._watches[name].client
 
+    def way(self, name: str) -> str:
+        """How the node's agent is reached, once it was asked something."""
+        return self._links[name].mode
+
     def operate(self) -> OperateLane:
         """A lane of its own for changes: new logins, and whoever has to be asked for one is asked again."""
         self._lanes = [lane for lane in self._lanes if not lane.is_over]

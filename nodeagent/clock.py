@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from pathlib import Path
 from typing import Protocol
@@ -11,7 +12,7 @@ BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
 BOOT_ID_VARIABLE = "OUTSTATION_BOOT_ID"
 # A wall clock that reads an earlier year was never set: no agent of ours was made before it.
 YEAR_MIN = 2025
-WALL_US_MIN = 1_735_689_600_000_000
+CAP_SYS_TIME = 25
 
 
 class Clock(Protocol):
@@ -38,3 +39,14 @@ class SystemClock:
 
     def boot_id(self) -> str:
         return os.environ.get(BOOT_ID_VARIABLE) or BOOT_ID_FILE.read_text().strip()
+
+
+def may_set_wall(status: Path = Path("/proc/self/status")) -> bool:
+    """Whether the kernel would let this process set the machine's clock: CAP_SYS_TIME in its effective set."""
+    found = re.search(r"^CapEff:\s*([0-9a-f]+)$", status.read_text(), re.MULTILINE)
+    return found is not None and bool(int(found[1], 16) >> CAP_SYS_TIME & 1)
+
+
+def set_wall(wall_us: int) -> None:
+    """Sets the machine's clock. Raises PermissionError without CAP_SYS_TIME."""
+    time.clock_settime_ns(time.CLOCK_REALTIME, wall_us * 1_000)

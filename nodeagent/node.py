@@ -84,6 +84,10 @@ class Node:
         return self._ground.node_id
 
     @property
+    def boot_number(self) -> int:
+        return self._ground.boot.number
+
+    @property
     def settings(self) -> Settings:
         return self._settings
 

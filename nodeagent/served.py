@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from nodeagent.api import Api, Endpoints, Gate
 from nodeagent.checks.node import Agent
+from nodeagent.clock import may_set_wall, set_wall
 from nodeagent.deployment import reachability
 from nodeagent.deployment.policy import ChangePolicy
 from nodeagent.front import Front
@@ -15,6 +16,7 @@ from nodeagent.handlers.alerts import AlertHandlers
 from nodeagent.handlers.bindings import BindingHandlers
 from nodeagent.handlers.blobs import BlobHandlers
 from nodeagent.handlers.checks import CheckHandlers
+from nodeagent.handlers.clock import ClockHandlers
 from nodeagent.handlers.deployments import DeploymentHandlers
 from nodeagent.handlers.hold import HoldHandlers
 from nodeagent.handlers.lease import LeaseHandlers
@@ -101,6 +103,7 @@ class Served:
             HoldHandlers(parts.standing, node.runtimes, status.status),
             ServiceHandlers(parts.standing, parts.clock, status.status),
             PassportHandlers(parts, node.blobs, node.binder, signers),
+            ClockHandlers(parts.clock, parts.database, parts.standing, node.boot_number, may_set_wall, set_wall),
             CheckHandlers(Agent(parts, node.log, node.node_id), lambda: node.housekeeping.disk_days_left),
             TapHandlers(node.runtimes),
             ProbeHandlers(),

@@ -9,6 +9,7 @@ from contextlib import aclosing
 from console import figures
 from console.cli.arguments import add_verb
 from console.cli.session import Session
+from console.clocks import made_us
 from console.failure import OK, Failure
 from nodeagent.protocol import PAGE_ROWS_MAX, LogLine, Record
 
@@ -116,7 +117,7 @@ async def label_record(session: Session, args: argparse.Namespace) -> int:
 def _record_row(record: Record) -> tuple[str, ...]:
     quality = QUALITY[record.quality] if 0 <= record.quality < len(QUALITY) else "?"
     return (
-        figures.day_and_time(record.wall_us),
+        figures.day_and_time(made_us(record)),
         str(record.key),
         figures.number(record.score) if record.score is not None else figures.NONE,
         record.label,

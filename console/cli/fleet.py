@@ -1,4 +1,4 @@
-"""The fleet as it is now, and what a person does about it: status, checks, alerts, ack, hold, release, service."""
+"""The fleet as it is now, and what a person does about it: status, alerts, ack, hold, release, service."""
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ import dataclasses
 import sqlite3
 
 from nodeagent.checks.finding import Finding, bad, ok, unknown, warn
-from nodeagent.clock import WALL_US_MIN
 from nodeagent.parts import Parts
 from nodeagent.protocol import SinkTelemetry, WorkerState
 from nodeagent.sinks.mailbag import OUTBOX_FILE
@@ -16,6 +15,7 @@ from nodeagent.state.logs import Log
 from nodeagent.state.state_folder import read_id
 from store import db, ledger, outbox
 from store.node import identity, revisions
+from store.node.axis import WALL_US_MIN
 
 OUTBOX_AGE_S_WARN = 3_600.0
 REHEARSED = "rehearse"

@@ -161,10 +161,10 @@ def test_a_node_that_nobody_knows_is_exit_code_3_with_a_guess(in_plant: Any, cli
 def test_a_refusal_is_told_with_node_reason_code_and_what_next(in_plant: Any, cli: Run) -> None:
     async def body(plant: Any) -> None:
         agent = await enrolled(plant, cli)
-        agent.handle["GET", "/checks"] = refuse("LIMIT.BUSY", "checks run \x1b[2Jalready")
-        code, _, err = await cli("checks", "press-07")
+        agent.handle["GET", "/bindings"] = refuse("LIMIT.BUSY", "too many \x1b[2Jask")
+        code, _, err = await cli("node", "bind", "press-07")
         assert code == 1
-        assert err == "outstation: press-07: refused: checks run already (LIMIT.BUSY)\n  next: wait\n"
+        assert err == "outstation: press-07: refused: too many ask (LIMIT.BUSY)\n  next: wait\n"
 
     in_plant(body)
 
