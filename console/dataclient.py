@@ -5,11 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, TypeVar
 
-from nodeagent.protocol import Alert, AlertRules, RulesRequest, ShelveRequest
+from nodeagent.protocol import Alert, AlertRules, LabelRow, LabelsPage, ReviewQueue, RulesRequest, ShelveRequest
 
 T = TypeVar("T")
 Query = dict[str, str | int | float | bool | None]
 REQUEST_S = 20.0
+LABELS_MAX = 100_000
 
 
 class DataClient(ABC):
@@ -25,6 +26,24 @@ class DataClient(ABC):
     async def _send(
         self, kind: type[T], method: str, path: str, request: Any, *, timeout_s: float = REQUEST_S
     ) -> T: ...
+
+    async def labels(self, bundle: str, *, after: int = 0) -> LabelsPage:
+        """Every label of a bundle, oldest first, a page at a time."""
+        return await self.get_json(LabelsPage, "/labels", {"bundle": bundle, "after": after})
+
+    async def all_labels(self, bundle: str) -> list[LabelRow]:
+        """Every label of a bundle, oldest first; at most LABELS_MAX."""
+        found: list[LabelRow] = []
+        after: int | None = 0
+        while after is not None and len(found) < LABELS_MAX:
+            page = await self.labels(bundle, after=after)
+            found += page.labels
+            after = page.next if page.next is not None and page.next > after else None
+        return found
+
+    async def review_queue(self, bundle: str, *, limit: int | None = None) -> ReviewQueue:
+        """What this person should label next."""
+        return await self.get_json(ReviewQueue, "/labels/queue", {"bundle": bundle, "limit": limit})
 
     async def shelve(self, alert: int, hours: float, note: str = "") -> Alert:
         """Keeps an alert quiet for `hours`; 0 ends that."""

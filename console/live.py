@@ -22,13 +22,22 @@ from console.fleet import LiveFleet
 from console.gate import GateOrder
 from console.lane import OperateLane
 from console.live_shelf import LiveShelf
-from console.operations import BundleEntry, OnStep, OperationFailed, Step
+from console.operations import TREND_POINTS, BundleEntry, OnStep, OperationFailed, Step
 from console.prompts import Prompter
 from console.rollout.desk import LiveDesk, Order
 from console.rollout.presets import PolicyEntry
 from console.rollout.report import Report
 from console.view import LinkState
-from nodeagent.protocol import Alert, Deployment, DeploymentState, LogsPage, Passport, RecordsPage, Trend
+from nodeagent.protocol import (
+    Alert,
+    Deployment,
+    DeploymentState,
+    LogsPage,
+    Passport,
+    RecordsPage,
+    ReviewQueue,
+    Trend,
+)
 from store.archive import Archive, read_archive
 from store.catalog import BundleRow, Catalog, DeploymentRow
 
@@ -228,8 +237,12 @@ class LiveOperations(LiveShelf):
         asked = client.records(bundle, before=before, limit=limit, newest_first=True)
         return await self._guarded("records", node, asked)
 
-    async def trend(self, node: str, bundle: str) -> Trend:
-        return await self._guarded("trend", node, self._fleet.client(node).trend(bundle))
+    async def review_queue(self, node: str, bundle: str) -> ReviewQueue:
+        return await self._guarded("review", node, self._fleet.client(node).review_queue(bundle, limit=200))
+
+    async def trend(self, node: str, bundle: str, *, hours: float = 1.0, points: int = TREND_POINTS) -> Trend:
+        asked = self._fleet.client(node).trend(bundle, hours=hours, points=points)
+        return await self._guarded("trend", node, asked)
 
     async def logs(self, node: str, *, after: int | None, limit: int) -> LogsPage:
         return await self._guarded("logs", node, self._fleet.client(node).logs(after=after, limit=limit))

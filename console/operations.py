@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from console.shelf import Shelf
 from nodeagent.protocol import (
@@ -18,6 +18,7 @@ from nodeagent.protocol import (
     LogsPage,
     Passport,
     RecordsPage,
+    ReviewQueue,
     Trend,
 )
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from console.rollout.desk import Order
     from console.rollout.presets import PolicyEntry
     from console.rollout.report import Report
+
+
+TREND_POINTS: Final = 360
 
 
 class OperationFailed(Exception):
@@ -170,8 +174,12 @@ class Operations(Shelf, Protocol):
         """The newest records, or those before a key; newest first."""
         ...
 
-    async def trend(self, node: str, bundle: str) -> Trend:
-        """Rollups of a bundle, oldest first."""
+    async def review_queue(self, node: str, bundle: str) -> ReviewQueue:
+        """What this person should label next."""
+        ...
+
+    async def trend(self, node: str, bundle: str, *, hours: float = 1.0, points: int = TREND_POINTS) -> Trend:
+        """Rollups of a bundle of the last hours, oldest first, about `points` at most; and its limits."""
         ...
 
     async def logs(self, node: str, *, after: int | None, limit: int) -> LogsPage:

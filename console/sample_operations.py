@@ -10,7 +10,7 @@ from dataclasses import replace
 import msgspec
 
 from console.gate import GateOrder
-from console.operations import BundleEntry, OnStep, OperationFailed, Step
+from console.operations import TREND_POINTS, BundleEntry, OnStep, OperationFailed, Step
 from console.rollout.desk import Order
 from console.rollout.planner import PlanRefused
 from console.rollout.policy import parse_policy
@@ -20,6 +20,7 @@ from console.sample import SampleFleet, log_lines
 from console.sample_plant import WALL_S, digest_of, on_trial
 from console.sample_rollouts import sample_plan, sample_reports
 from console.sample_shelf import SampleShelf
+from console.sample_trend import sample_trend
 from console.sample_verdict import sample_verdict
 from console.view import NodeView
 from nodeagent.protocol import (
@@ -34,10 +35,11 @@ from nodeagent.protocol import (
     PassportItem,
     Record,
     RecordsPage,
+    ReviewItem,
+    ReviewQueue,
     RollbackReason,
     Telemetry,
     Trend,
-    TrendPoint,
 )
 
 CATALOG = (
@@ -230,10 +232,7 @@ class SampleOperations(SampleShelf):
     async def shelve(self, node: str, alert: int, hours: float, reason: str) -> Alert:
         state = AlertState.SHELVED if hours else AlertState.RAISED
         by = {"state": state, "shelved_by": self._operator, "shelved_s_left": hours * 3_600, "note": reason}
-        alerts = [
-            msgspec.structs.replace(a, **by) if a.id == alert else a
-            for a in self._telemetry(node).alerts
-        ]
+        alerts = [msgspec.structs.replace(a, **by) if a.id == alert else a for a in self._telemetry(node).alerts]
         self._change(node, alerts=alerts)
         return next(a for a in alerts if a.id == alert)
 
@@ -288,19 +287,15 @@ class SampleOperations(SampleShelf):
         records = [_record(bundle, key, self.labels.get(key)) for key in range(last, max(0, last - limit), -1)]
         return RecordsPage(records=records, next=records[-1].key if records and records[-1].key > 1 else None)
 
-    async def trend(self, node: str, bundle: str) -> Trend:
-        points = [
-            TrendPoint(
-                wall_us=int((WALL_S - 3_600 + 10 * i) * 1e6),
-                inferences_per_s=None if 200 <= i < 224 else 412 + 30 * math.sin(i / 14),
-                latency_ms_p95=None if 200 <= i < 224 else 1.8 + 0.3 * math.sin(i / 9) + (0.9 if i % 61 == 0 else 0),
-                cpu_percent=31 + 6 * math.sin(i / 30),
-                memory_percent=48 + i / 90,
-                rejects_per_s=0.0 if i % 97 else 0.4,
-            )
-            for i in range(360)
-        ]
-        return Trend(bundle=bundle, step_s=10.0, points=points)
+    async def review_queue(self, node: str, bundle: str) -> ReviewQueue:
+        page = await self.records(node, bundle, before=None, limit=200)
+        alarms = [record for record in page.records if record.decision == "alarm" and record.key not in self.labels]
+        items = [ReviewItem(why="alarm", record=record) for record in alarms]
+        return ReviewQueue(bundle=bundle, looked_at=len(page.records), items=items)
+
+    async def trend(self, node: str, bundle: str, *, hours: float = 1.0, points: int = TREND_POINTS) -> Trend:
+        self._view(node)
+        return sample_trend(bundle, wall_s=WALL_S, hours=hours, points_max=points)
 
     async def logs(self, node: str, *, after: int | None, limit: int) -> LogsPage:
         lines = [line for line in log_lines(node) if after is None or line.cursor > after][-limit:]

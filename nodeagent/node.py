@@ -230,6 +230,15 @@ class Node:
         except UNUSABLE as error:
             raise ValueError(f"the pipeline cannot be read: {error}") from error
 
+    async def pipeline_of(self, bundle: str) -> str:
+        """The pipeline that a bundle's active revision runs; "" where there is none or it cannot be read."""
+        running = next((item for item in self.runtimes.telemetry() if item.bundle == bundle), None)
+        try:
+            return "" if running is None else await self._pipeline_text(running.digest)
+        except ValueError as error:
+            self._say("warning", "labels", str(error))
+            return ""
+
     async def _watch_trial(self) -> None:
         while True:
             await self.deployer.tick(self.telemeter.host)

@@ -78,6 +78,7 @@ class AlertState(enum.StrEnum):
     CLEARED = "cleared"
 
 
+ReviewReason = Literal["alarm", "uncertain", "second opinion", "normal"]
 Owner = Literal["operator", "node", "bundle", "network", "outstation"]
 
 
@@ -461,7 +462,7 @@ class LabelsPage(msgspec.Struct, frozen=True, kw_only=True):
 class ReviewItem(msgspec.Struct, frozen=True, kw_only=True):
     """A record that a person should label. `labelled_by`: who has, where a second opinion is asked for."""
 
-    why: Literal["alarm", "uncertain", "second opinion", "normal"]
+    why: ReviewReason
     record: Record
     labelled_by: list[str] = []
 
@@ -534,11 +535,15 @@ class Trend(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BlobState(msgspec.Struct, frozen=True, kw_only=True):
-    """How much of a blob the node holds. Complete means: the whole was hashed and is the digest."""
+    """How much of a blob the node holds. Complete means: the whole was hashed and is the digest.
+
+    `patches`: the node can make blobs of differences.
+    """
 
     digest: str
     received_bytes: int
     complete: bool
+    patches: bool = False
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):

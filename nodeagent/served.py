@@ -19,12 +19,13 @@ from nodeagent.handlers.checks import CheckHandlers
 from nodeagent.handlers.clock import ClockHandlers
 from nodeagent.handlers.deployments import DeploymentHandlers
 from nodeagent.handlers.hold import HoldHandlers
+from nodeagent.handlers.labels import LabelHandlers
 from nodeagent.handlers.lease import LeaseHandlers
 from nodeagent.handlers.ledger import LedgerHandlers
 from nodeagent.handlers.logs import LogHandlers
 from nodeagent.handlers.metrics import MetricsHandlers
-from nodeagent.handlers.patch import PatchHandlers
 from nodeagent.handlers.passport import PassportHandlers
+from nodeagent.handlers.patch import PatchHandlers
 from nodeagent.handlers.probe import ProbeHandlers
 from nodeagent.handlers.records import RecordHandlers
 from nodeagent.handlers.review import ReviewHandlers
@@ -89,10 +90,12 @@ class Served:
             node.rules.limits,
         )
         policy = ChangePolicy(parts, node.node_id, node.board.report)
+        kept = RecordHandlers(state / "records", parts.database, parts.standing)
         nouns = (
             status,
             LogHandlers(node.log),
-            RecordHandlers(state / "records", parts.database, parts.standing),
+            kept,
+            LabelHandlers(kept, node.pipeline_of),
             LedgerHandlers(parts.database),
             AlertHandlers(node.board, node.rules),
             BlobHandlers(node.blobs, parts, node.node_id),

@@ -16,6 +16,7 @@ from console.cli import (
     fleet,
     inventory,
     kit,
+    labels,
     ledger,
     node,
     outside,
@@ -24,6 +25,8 @@ from console.cli import (
     source,
     trial,
     trust,
+    change,
+    service,
 )
 
 GROUPS = (
@@ -35,6 +38,7 @@ GROUPS = (
     alert,
     data,
     export,
+    labels,
     ledger,
     passport,
     deploy,
@@ -43,6 +47,8 @@ GROUPS = (
     rollout,
     source,
     trust,
+    change,
+    service,
     bundle,
     kit,
     outside,

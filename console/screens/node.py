@@ -52,6 +52,7 @@ class NodePage(Page):
         )
         self.filter_row = FilterRow(look, hint="words to look for, ! inverts")
         self.tab = 0
+        self.reviewing = False
         self.trends: dict[str, Trend] = {}
         self.deployments: list[Deployment] | None = None
         self.following = Following(self)
@@ -137,6 +138,9 @@ class NodePage(Page):
         if state is None or not state.bundles:
             return
         operations, node, bundle = self.seat.operations, self.about, state.bundles[0].bundle
+        if self.reviewing:
+            self.seat.begin("review", "review", node, lambda _: operations.review_queue(node, bundle), quiet=True)
+            return
 
         async def fetch(_: Any) -> tuple[bool, RecordsPage]:
             page = await operations.records(node, bundle, before=before, limit=RECORDS_A_PAGE)
@@ -154,10 +158,14 @@ class NodePage(Page):
             return
         if work.kind == "trend":
             self.trends[work.result.bundle] = work.result
+        elif work.kind == "review" and self.reviewing:
+            state = self.board.nodes.get(self.about)
+            self.records_pane.show_queue(work.result, state.view.clock_offset_s if state else None)
+            self.say(f"{len(work.result.items)} records wait for your label; R shows the newest again")
         elif work.kind == "deployments":
             self.deployments = work.result
             self.history_pane.show(work.result)
-        elif work.kind == "records":
+        elif work.kind == "records" and not self.reviewing:
             anew, page = work.result
             state = self.board.nodes.get(self.about)
             offset_s = state.view.clock_offset_s if state else None
@@ -219,6 +227,11 @@ class NodePage(Page):
         else:
             self.say(f"no alert of {self.about} waits to be acknowledged")
 
+    def do_review(self) -> None:
+        """The records that wait for this person's label, in place of the newest ones; again: the newest ones."""
+        self.reviewing = not (self.reviewing and self.tab == 2)
+        self.open_tab(2)
+
     def do_label(self) -> None:
         record = self.records_pane.record
         if self.tab != 2 or record is None:
@@ -238,7 +251,12 @@ class NodePage(Page):
             await operations.label(node, record.bundle, record.key, label)
 
         said = f"{figures.moment(record.wall_us)} labelled {label} as {operations.operator}"
-        self.seat.begin("label", f"label on {node}", node, send, then=lambda _: self.say(said))
+
+        def then(_: Any) -> None:
+            self.records_pane.labelled(record, label)
+            self.say(said)
+
+        self.seat.begin("label", f"label on {node}", node, send, then=then)
 
     def yank_text(self) -> str:
         if self.tab == 2 and self.records_pane.record is not None:

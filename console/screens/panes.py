@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from console import figures
 from console.board import NodeState
-from nodeagent.protocol import Deployment, Record, SinkTelemetry, SourceTelemetry, StageTelemetry
+from console.labels import offered
+from nodeagent.protocol import (
+    Deployment,
+    Record,
+    ReviewQueue,
+    SinkTelemetry,
+    SourceTelemetry,
+    StageTelemetry,
+)
 from widgets.look import Look, Role, Span
 from widgets.table import GROUP_MARK, Column, Row, Table
 
@@ -145,6 +155,7 @@ class RecordsPane(Table):
         self.records: dict[str, Record] = {}
         self.offset_s: float | None = None
         self.older: int | None = None
+        self.why: dict[str, str] = {}
         self.empty = ("No records yet.",)
 
     def add(self, records: Sequence[Record], older: int | None, offset_s: float | None, *, anew: bool) -> None:
@@ -152,9 +163,25 @@ class RecordsPane(Table):
         if anew:
             self.records = {}
         self.records |= {str(record.key): record for record in records}
+        self.why = {}
         self.older, self.offset_s = older, offset_s
         self.set_keys(list(self.records))
         self.refresh()
+
+    def show_queue(self, queue: ReviewQueue, offset_s: float | None) -> None:
+        """Shows what waits to be labelled instead, the most telling first."""
+        self.add([item.record for item in queue.items], None, offset_s, anew=True)
+        self.why = {str(item.record.key): item.why for item in queue.items}
+        self.refresh()
+
+    def labelled(self, record: Record, label: str) -> None:
+        """Shows a label that a person has just given; in the queue the next record is under the cursor."""
+        key = str(record.key)
+        if key in self.records:
+            self.records[key] = msgspec.structs.replace(record, label=label)
+            self.touch([key])
+        if key in self.why and self.key == key:
+            self.action_step(1)
 
     @property
     def record(self) -> Record | None:
@@ -162,8 +189,8 @@ class RecordsPane(Table):
         return self.records.get(self.key or "")
 
     def labels(self) -> list[str]:
-        """The labels that occur here: those that a digit can give."""
-        return sorted({r.label for r in self.records.values() if r.label})[:9]
+        """The labels that a digit can give."""
+        return offered(list(self.records.values()))
 
     def _record_row(self, key: str) -> Row:
         r = self.records[key]
@@ -176,7 +203,7 @@ class RecordsPane(Table):
             "quality": (_QUALITY[min(2, max(0, r.quality))], _QUALITY_ROLES[min(2, max(0, r.quality))]),
             "latency": (figures.number(r.latency_us / 1e3), "base"),
             "revision": (f"r{r.revision}", "dim"),
-            "reason": (r.reason, "dim"),
+            "reason": (f"{self.why.get(key, '')} {r.reason}".strip(), "dim"),
             "key": (str(r.key), "dim"),
         }
         return Row(cells)

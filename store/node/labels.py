@@ -25,8 +25,24 @@ class Label(NamedTuple):
     wall_us: int
 
 
+class Facts(NamedTuple):
+    """What the record said when it was labelled: the record may be gone when somebody counts."""
+
+    revision: int
+    version: str
+    decision: str
+    score: float | None
+
+
 def add(
-    connection: sqlite3.Connection, stamp: Stamp, *, bundle: str, record_key: int, label: str, note: str = ""
+    connection: sqlite3.Connection,
+    stamp: Stamp,
+    *,
+    bundle: str,
+    record_key: int,
+    label: str,
+    note: str = "",
+    facts: Facts | None = None,
 ) -> Label:
     """Appends a label, with a ledger entry."""
     with transaction(connection):
@@ -34,6 +50,8 @@ def add(
         cursor = connection.execute(
             "INSERT INTO labels (bundle, record_key, label, note, actor, wall_us) VALUES (?, ?, ?, ?, ?, ?)", values
         )
+        if facts is not None:
+            connection.execute("INSERT INTO label_facts VALUES (?, ?, ?, ?, ?)", (cursor.lastrowid, *facts))
         ledger.note(connection, stamp, "record.label", bundle, {"key": record_key, "label": label})
     return Label(int(cursor.lastrowid or 0), *values)
 
@@ -44,6 +62,31 @@ def of_record(connection: sqlite3.Connection, bundle: str, record_key: int) -> l
         "SELECT * FROM labels WHERE bundle = ? AND record_key = ? ORDER BY id", (bundle, record_key)
     )
     return [Label(*row) for row in rows]
+
+
+def page(connection: sqlite3.Connection, bundle: str, after: int, limit: int) -> list[tuple[Label, Facts | None]]:
+    """Labels of a bundle with ids above `after`, oldest first; without facts those of an older agent."""
+    rows = connection.execute(
+        "SELECT labels.id, bundle, record_key, label, note, actor, wall_us, revision, version, decision, score "
+        "FROM labels LEFT JOIN label_facts ON label_facts.id = labels.id "
+        "WHERE bundle = ? AND labels.id > ? ORDER BY labels.id LIMIT ?",
+        (bundle, after, limit),
+    )
+    return [(Label(*row[:7]), None if row[7] is None else Facts(*row[7:])) for row in rows]
+
+
+def people(connection: sqlite3.Connection, bundle: str, record_keys: Sequence[int]) -> dict[int, frozenset[str]]:
+    """Who has labelled each of these records."""
+    found: dict[int, set[str]] = {}
+    for start in range(0, len(record_keys), _KEYS_MAX):
+        keys = record_keys[start : start + _KEYS_MAX]
+        marks = ", ".join("?" * len(keys))
+        rows = connection.execute(
+            f"SELECT record_key, actor FROM labels WHERE bundle = ? AND record_key IN ({marks})", (bundle, *keys)
+        )
+        for key, actor in rows:
+            found.setdefault(key, set()).add(actor)
+    return {key: frozenset(actors) for key, actors in found.items()}
 
 
 def newest_of(connection: sqlite3.Connection, bundle: str, record_keys: Sequence[int]) -> dict[int, str]:

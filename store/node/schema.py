@@ -134,6 +134,12 @@ CREATE TABLE trend_scores (
 ) WITHOUT ROWID;
 """
 
+_LABEL_FACTS = """
+CREATE TABLE label_facts (
+  id INTEGER PRIMARY KEY, revision INTEGER NOT NULL, version TEXT NOT NULL, decision TEXT NOT NULL, score REAL
+);
+"""
+
 # Name -> SQL, applied in this order. A released step is never edited and never removed; later ones only add.
 STEPS: dict[str, str] = {
     "0001_deployments": _DEPLOYMENTS,
@@ -141,6 +147,7 @@ STEPS: dict[str, str] = {
     "0003_change_control": _CHANGE_CONTROL,
     "0004_shelves": _SHELVES,
     "0005_trend_scores": _TREND_SCORES,
+    "0006_label_facts": _LABEL_FACTS,
 }
 
 

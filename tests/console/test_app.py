@@ -260,6 +260,27 @@ def test_z_shelves_the_alert_under_the_cursor_with_its_time_and_reason_and_z_aga
     in_seat(act, fleet=fleet)
 
 
+def test_r_shows_the_records_to_label_and_a_digit_labels_one_and_goes_to_the_next() -> None:
+    async def act(seat: Seat, pilot: Pilot[Any]) -> None:
+        seat.go("node", "press-07")
+        await press(pilot, "R")
+        await settled(seat, pilot)
+        pane = seat.page.records_pane  # type: ignore[union-attr]
+        first = pane.record
+        assert first is not None
+        assert set(pane.why.values()) == {"alarm"}
+        await press(pilot, "L", "2")
+        await settled(seat, pilot)
+        assert pane.records[str(first.key)].label == "outer race"
+        assert pane.record is not first
+        assert seat.operations.labels == {first.key: "outer race"}  # type: ignore[attr-defined]
+        await press(pilot, "R")
+        await settled(seat, pilot)
+        assert len(pane.records) > len(pane.why) == 0
+
+    in_seat(act)
+
+
 def test_work_goes_on_when_its_screen_is_left_and_is_counted() -> None:
     async def act(seat: Seat, pilot: Pilot[Any]) -> None:
         gate = asyncio.Event()
