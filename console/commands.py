@@ -99,7 +99,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
             ABOUT_A_NODE, 6),
     Command("shelve", "z", "z", "shelve", "Keep this alert quiet for a time, or no longer", ("alerts",), 7,
             operate=True),
-    Command("review", "R", "R", "review", "Show the records that you should label, or all of them again", ("node",), 7),
+    Command("review", "R", "R", "to label", "Show the records that you should label, or all of them again", ("node",), 7),
     Command("label", "L", "L", "label", "Say what this record really was", ("node", "records"), 6),
     Command("deploy", "d", "d", "deploy", "Deploy a bundle to this node", ("fleet", "node"), 5, operate=True),
     Command("rollback", "r", "r", "roll back", "Put back what ran before", ("fleet", "node", "watch"), 9,

@@ -1,4 +1,4 @@
-"""`review`, `labels`: what a person should look at next, and what people have found so far."""
+"""`review-queue`, `labels`: what a person should look at next, and what people have found so far."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nodeagent.protocol import LabelRow, ReviewItem
 
 def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declares the verbs."""
-    queue = add_verb(verbs, "review", review, summary="records that a person should label, the most telling first")
+    queue = add_verb(verbs, "review-queue", review_queue, summary="records that a person should label, the most telling first")
     queue.add_argument("node")
     queue.add_argument("bundle")
     queue.add_argument("-n", "--limit", type=int, default=20)
@@ -25,7 +25,7 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     shown.add_argument("--each", action="store_true", help="every label, by whom and when")
 
 
-async def review(session: Session, args: argparse.Namespace) -> int:
+async def review_queue(session: Session, args: argparse.Namespace) -> int:
     """Alarms, what lay near the limit, and a share of the normal ones. Answer with `outstation label`."""
     async with session.client(args.node) as client:
         found = await client.review_queue(args.bundle, limit=args.limit)
@@ -71,7 +71,7 @@ async def show(session: Session, args: argparse.Namespace) -> int:
     )
     if any(verdict.judged < LABELS_MIN for verdict in found):
         session.line(
-            f"A precision is shown from {LABELS_MIN} judged records on; `outstation review` says which to judge."
+            f"A precision is shown from {LABELS_MIN} judged records on; `outstation review-queue` says which to judge."
         )
     return OK
 
