@@ -6,12 +6,11 @@ passport -> lease -> stage -> upload what is missing -> preflight -> activate; l
 from __future__ import annotations
 
 import asyncio
-import io
 import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -19,7 +18,8 @@ from console.client import AgentClient
 from console.gate import GateOrder, in_full, verdict_of
 from console.lease import HeldLease, held_lease
 from console.link.errors import LinkError
-from console.upload import Meter, upload
+from console.transfer.shipping import Contents, Shipping
+from console.upload import Meter
 from console.wire import AgentError
 from nodeagent.protocol import Deployment, DeploymentState, GateVerdict, Passport
 from store import bundle
@@ -30,6 +30,7 @@ ASKS_MAX = 5
 STAGES_MAX = 6
 SMALL_BYTES_MAX = 128 << 10
 PAUSE_S = 1.0
+WHOLE = Shipping()
 BOTTOM = {DeploymentState.REFUSED, DeploymentState.ROLLED_BACK}
 
 
@@ -99,6 +100,7 @@ async def deploy(
     allow_gap: bool = False,
     break_lease: bool = False,
     gate: GateOrder | None = None,
+    shipping: Shipping = WHOLE,
 ) -> Deployment:
     """Brings a bundle up to its trial and returns the deployment, in TRIAL. The same `deployment` id goes on with it.
 
@@ -110,7 +112,7 @@ async def deploy(
     await _check_fit(fleet.client(node), archive, on_progress)
     on_progress(Progress("lease", node))
     async with held_lease(fleet.client(node), operator, break_held=break_lease) as lease:
-        await _bring(fleet, node, archive, id_, window_s, lease, on_progress)
+        await _bring(fleet, node, archive, id_, window_s, lease, on_progress, shipping)
         return await _try(fleet, node, id_, lease, on_progress, allow_gap=allow_gap, gate=gate)
 
 
@@ -123,11 +125,12 @@ async def stage(
     operator: str,
     on_progress: OnProgress,
     deployment: str,
+    shipping: Shipping = WHOLE,
 ) -> Deployment:
     """The first half of `deploy`: the node has the bundle, verified, and nothing on it runs differently."""
     await _check_fit(fleet.client(node), archive, on_progress)
     async with held_lease(fleet.client(node), operator) as lease:
-        return await _bring(fleet, node, archive, deployment, window_s, lease, on_progress)
+        return await _bring(fleet, node, archive, deployment, window_s, lease, on_progress, shipping)
 
 
 async def start_trial(
@@ -218,6 +221,7 @@ async def _bring(
     window_s: float,
     lease: HeldLease,
     on_progress: OnProgress,
+    shipping: Shipping,
 ) -> Deployment:
     """Stages and sends what the node asks for, until nothing is missing: all else only once it trusts the manifest."""
     client, meter = fleet.client(node), Meter(0)
@@ -230,21 +234,8 @@ async def _bring(
         _raise_if_ended(node, "stage", found)
         if not found.missing:
             return found
-        await _send(fleet, node, Contents(archive, small), found.missing, meter, lease, on_progress)
+        await _send(fleet, node, Contents(archive, small), found.missing, meter, lease, on_progress, shipping)
     raise DeployFailed(node, "stage", f"the node still asks for blobs after {STAGES_MAX} rounds", deployment=found)
-
-
-class Contents:
-    """Every blob that a node may ask for: those of the archive, its manifest and its signature."""
-
-    def __init__(self, archive: Archive, small: dict[str, bytes]) -> None:
-        self._archive, self._small = archive, small
-        self.sizes = blobs_named(archive.manifest) | {digest: len(data) for digest, data in small.items()}
-
-    def open(self, digest: str) -> BinaryIO:
-        """A reader with seek."""
-        data = self._small.get(digest)
-        return self._archive.open_blob(digest) if data is None else io.BytesIO(data)
 
 
 async def _send(
@@ -255,6 +246,7 @@ async def _send(
     meter: Meter,
     lease: HeldLease,
     on_progress: OnProgress,
+    shipping: Shipping,
 ) -> None:
     """Uploads blobs, the small ones first; many bytes go over a connection of their own."""
     unknown = [digest for digest in missing if digest not in contents.sizes]
@@ -263,15 +255,21 @@ async def _send(
     needed_bytes = sum(contents.sizes[digest] for digest in missing)
     meter.total_bytes += needed_bytes
 
+    said = ""
+
+    def note(text: str) -> None:
+        nonlocal said
+        said = text
+        on_progress(Progress("upload", node, meter.done_bytes, meter.total_bytes, meter.rate, meter.eta_s, text))
+
     async def told() -> None:
         await lease.keep()
-        on_progress(Progress("upload", node, meter.done_bytes, meter.total_bytes, meter.rate, meter.eta_s))
+        note(said)
 
     live = nullcontext(fleet.client(node))
     async with live if needed_bytes <= SMALL_BYTES_MAX else fleet.bulk_client(node) as client:
         for digest in sorted(missing, key=lambda digest: contents.sizes[digest]):
-            with contents.open(digest) as reader:
-                await upload(client, digest, reader, contents.sizes[digest], meter=meter, on_piece=told)
+            await shipping.bring(client, contents, digest, meter=meter, on_piece=told, note=note)
             await told()
 
 

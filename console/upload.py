@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 from console.client import AgentClient
 from console.link.errors import LinkError
+from console.transfer.budget import Budget
 from console.wire import AgentError
 from nodeagent.protocol import CHUNK_BYTES_MAX, BlobState
 
@@ -67,17 +68,22 @@ async def upload(
     *,
     meter: Meter,
     on_piece: Callable[[], Awaitable[None]],
+    budget: Budget | None = None,
 ) -> BlobState:
     """Brings one blob over and returns its state, complete. `reader` seeks; `on_piece` runs after each piece.
 
     After a loss it asks the node where to go on, at most FAILURES_MAX times without progress. Raises LinkError,
     AgentError.
     """
-    state = await _state(client, digest)
+    state = await blob_state(client, digest)
     meter.add(state.received_bytes)
     piece_bytes, failures = PIECE_BYTES_FIRST, 0
     while not state.complete:
+        if budget is not None:
+            piece_bytes = min(piece_bytes, budget.piece_bytes_max)
         data = await asyncio.to_thread(_read_at, reader, state.received_bytes, piece_bytes)
+        if budget is not None:
+            await budget.take(len(data))
         started_s = time.monotonic()
         try:
             later = await client.put_blob(
@@ -105,12 +111,13 @@ def _may_go_on(error: LinkError | AgentError) -> bool:
 async def _state_after_loss(client: AgentClient, digest: str, error: LinkError | AgentError) -> BlobState:
     """What the node holds; where it is still out of reach, the loss itself is what happened."""
     try:
-        return await _state(client, digest)
+        return await blob_state(client, digest)
     except LinkError:
         raise error from None
 
 
-async def _state(client: AgentClient, digest: str) -> BlobState:
+async def blob_state(client: AgentClient, digest: str) -> BlobState:
+    """How much of a blob the node holds; of one that it never heard of, nothing."""
     try:
         return await client.blob(digest)
     except AgentError as error:

@@ -64,6 +64,11 @@ class Archive:
     ) -> None:
         self._file.close()
 
+    @property
+    def path(self) -> Path:
+        """Where the file was when it was opened."""
+        return Path(self._file.name)
+
     def facts(self) -> bundle.Facts:
         """The bundle's facts."""
         layer = self.manifest.layer("facts")

@@ -90,7 +90,7 @@ class BlobHandlers:
 def shown(blobs: Blobs, digest: str) -> BlobState:
     """What the node holds of a blob."""
     state = blobs.state(digest)
-    return BlobState(digest=digest, received_bytes=state.received_bytes, complete=state.complete)
+    return BlobState(digest=digest, received_bytes=state.received_bytes, complete=state.complete, patches=True)
 
 
 def digest_in(call: Call) -> str:
