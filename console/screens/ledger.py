@@ -65,7 +65,7 @@ class LedgerPage(ChainKeys):
 
     def _came(self, chains: Mapping[str, Chain]) -> None:
         before, self.chains = self.chains, chains
-        self.table.empty = ("No nodes yet.", "1, then n adds one; demo in the palette shows a plant.")
+        self.table.empty = ("No nodes yet.", "1, then n adds one; ctrl-d there shows a plant.")
         changed = [n for n, i in self._ids().items() if before is None or before.get(i) != chains.get(i)]
         for name in changed:
             self.entries.pop(name, None)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import ClassVar, Final
 
 from textual.binding import BindingType
@@ -14,12 +16,14 @@ from console.query import order
 from console.screens.filterrow import FilterRow
 from console.screens.following import Following
 from console.screens.page import Page, bindings
-from widgets.logview import LEVELS, LINES_MAX, LogView
+from console.sheet import Sheet
+from widgets.logview import LEVELS, LogView
 from widgets.look import Look
 from widgets.titlerow import TitleRow
 
 # Each node followed is one more stream over its link.
 NODES_MAX: Final = 16
+FIND_LINES: Final = 20_000
 
 
 class LogsPage(Page):
@@ -36,6 +40,7 @@ class LogsPage(Page):
         self.log_view = LogView(look)
         self.filter_row = FilterRow(look, hint="words to look for, ! inverts")
         self.following = Following(self)
+        self.sought = ""
 
     def body(self) -> Iterable[Widget]:
         return (self.title_row, self.log_view, self.filter_row)
@@ -68,15 +73,32 @@ class LogsPage(Page):
         view = self.log_view
         nodes = sorted(self.following.nodes)
         names = nodes[0] if len(nodes) == 1 else f"{len(nodes)} of {len(self.board.nodes)} nodes"
+        if not nodes:
+            self._draw_nothing()
+            return
         offsets = [s.view.clock_offset_s for n in nodes if (s := self.board.nodes.get(n)) and s.view.clock_offset_s]
         worst = max(offsets, key=abs, default=None)
         note = f"clocks off by {figures.offset(worst)}, corrected" if worst is not None and len(nodes) > 1 else ""
         if len(nodes) == 1 and worst is not None:
             note = f"its clock is off by {figures.offset(worst)}, corrected"
-        follow = "follows" if view.following else f"stands still, {len(view.shown) - view.top - view.size.height} below"
-        kept = f"{len(view.shown):,} lines" + (f" of {LINES_MAX:,} kept" if view.dropped else "")
+        below = len(view.shown) - view.top - view.size.height
+        follow = "follows" if view.following else f"stands still, {max(0, below):,} below"
+        kept = f"{len(view.shown):,} lines" + (f", {view.dropped:,} older dropped" if view.dropped else "")
+        silent = sum(1 for n in nodes if (s := self.board.nodes.get(n)) is None or not s.known)
+        follow += f"   {silent} silent" if silent else ""
         spans = f"Log of {names}   {kept}   {follow}   level {view.level}"
         self.title_row.set_values(((spans, "strong"),), note=note)
+
+    def _draw_nothing(self) -> None:
+        """Why there is no line, and what would bring some."""
+        self.title_row.set_values((("Log of no node", "strong"),))
+        if not self.board.nodes:
+            self.log_view.empty = "no nodes yet: 1, then n adds one; ctrl-d there shows a plant"
+        elif self.seat.opened is None:
+            self.log_view.empty = "the catalog is being opened"
+        else:
+            self.log_view.empty = "no node answers: 1 says why; lines come as soon as one does"
+        self.log_view.refresh()
 
     def on_lines_came(self, message: LinesCame) -> None:
         if self.seat.paused_at_s is None or not self.log_view.entries:
@@ -88,7 +110,7 @@ class LogsPage(Page):
 
     def node(self) -> str | None:
         view = self.log_view
-        return view.shown[view.top].node if view.top < len(view.shown) else None
+        return view.current.node if view.current is not None else None
 
     def do_level(self) -> None:
         view = self.log_view
@@ -107,6 +129,72 @@ class LogsPage(Page):
         self.filter_row.show_state(view.words, len(view.shown), len(view.entries))
         view.focus()
 
+    # ------------------------------------------------------------ looking for
+
+    def do_open(self) -> None:
+        entry = self.log_view.current
+        if entry is not None:
+            from console.screens.logline import LogLineView
+
+            self.seat.push_screen(LogLineView(self.look, entry))
+
+    def do_at(self) -> None:
+        from console.moments import EXAMPLES, MomentError, parse_moment
+        from console.screens.askline import AskLineView
+
+        def wrong(text: str) -> str:
+            try:
+                parse_moment(text, self.seat.clock.epoch_s())
+            except MomentError as error:
+                return str(error)
+            return ""
+
+        def go(text: object) -> None:
+            if isinstance(text, str) and not self.log_view.go_to_time(
+                parse_moment(text, self.seat.clock.epoch_s()) / 1e6
+            ):
+                self.say("all lines here are before that time")
+            self._draw_title()
+
+        lines = (f"The line at a time, in this console's clock: {EXAMPLES}.",)
+        self.seat.push_screen(AskLineView(self.look, "Log at a time", lines, yes="go there", check=wrong), go)
+
+    def do_find(self) -> None:
+        from console.screens.askline import AskLineView
+
+        lines = ("Goes to the next older line with these words, and shows the others around it.",)
+        view = AskLineView(self.look, "Find in the log", lines, yes="find", text=self.sought)
+        self.seat.push_screen(view, self._sought)
+
+    async def _sought(self, text: object) -> None:
+        if isinstance(text, str):
+            self.sought = text.casefold()
+            await self._find(-1)
+
+    async def do_find_next(self) -> None:
+        await self._find(1)
+
+    async def do_find_last(self) -> None:
+        await self._find(-1)
+
+    async def _find(self, step: int) -> None:
+        """Looks on from the cursor, a part at a time: other keys are answered between."""
+        view, words = self.log_view, self.sought
+        if not words:
+            self.say("f says what to look for")
+            return
+        index = view.at + (step if not view.following or step > 0 else 0)
+        while 0 <= index < len(view.shown):
+            stop = max(-1, min(len(view.shown), index + step * FIND_LINES))
+            for at in range(index, stop, step):
+                if words in view.shown[at].plain().casefold():
+                    view.go(at)
+                    self._draw_title()
+                    return
+            index = stop
+            await asyncio.sleep(0)
+        self.say(f"no {'older' if step < 0 else 'newer'} line has {words}")
+
     def do_back(self) -> None:
         if self.log_view.words:
             self.log_view.set_filter(words="")
@@ -115,5 +203,19 @@ class LogsPage(Page):
             self.seat.way.do_history_back()
 
     def yank_text(self) -> str:
+        """The line under the cursor; while following, the lines on the screen."""
         view = self.log_view
+        if not view.following and view.current is not None:
+            return view.current.plain()
         return "\n".join(entry.plain() for entry in view.shown[view.top :][: view.size.height])
+
+    def sheet(self) -> Sheet:
+        view = self.log_view
+        rows = [(_iso(e.wall_s), e.node, e.level, e.source, e.text) for e in list(view.shown)]
+        described = f"level {view.level}" + (f", {view.words}" if view.words else "")
+        return Sheet("logs", ("TIME", "NODE", "LEVEL", "SOURCE", "TEXT"), rows, note=described)
+
+
+def _iso(wall_s: float) -> str:
+    """A time of the console's clock, to the millisecond."""
+    return datetime.fromtimestamp(wall_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

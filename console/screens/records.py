@@ -107,7 +107,7 @@ class RecordsOfAllPage(ListPage):
 
     def _nothing_to_ask(self) -> None:
         if not self.board.nodes:
-            self.table.empty = ("No nodes yet.", "1, then n adds one; demo in the palette shows a plant.")
+            self.table.empty = ("No nodes yet.", "1, then n adds one; ctrl-d there shows a plant.")
         elif self.failures:
             self.table.empty = (f"No node answers: {len(self.failures)} are unknown.", "u asks again; 1 says why")
         else:

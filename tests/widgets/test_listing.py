@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from textual.app import App, ComposeResult
 
 from widgets.lines import Listing
-from widgets.logview import LINES_MAX, Entry, LogView
+from widgets.logview import Entry, LogView
 
 
 class ListApp(App[None]):
@@ -85,7 +85,7 @@ def test_a_log_follows_only_while_it_is_at_its_end() -> None:
     def act() -> None:
         view.extend(entries(100))
         assert view.top == 100 - view.size.height
-        view.action_scroll_lines(-5)
+        view.action_page(-2)
         top = view.top
         view.extend(entries(50))
         assert view.top == top
@@ -96,13 +96,13 @@ def test_a_log_follows_only_while_it_is_at_its_end() -> None:
 
 
 def test_a_log_keeps_so_many_lines_and_counts_what_it_dropped() -> None:
-    view = LogView()
+    view = LogView(lines_max=1_000)
 
     def act() -> None:
-        view.extend(entries(LINES_MAX))
+        view.extend(entries(1_000))
         view.extend(entries(10))
-        assert len(view.entries) <= LINES_MAX
-        assert view.dropped + len(view.entries) == LINES_MAX + 10
+        assert len(view.entries) <= 1_000
+        assert view.dropped + len(view.entries) == 1_010
 
     on(view, act)
 
