@@ -262,7 +262,9 @@ class Connection(asyncio.BufferedProtocol):
             self._end()
         else:
             self._alone = self._alone and bool(self._queue)
-            self._advance()
+            incoming = self.incoming
+            if incoming.buffer or incoming.owes_continue or not self._reading:
+                self._advance()
 
     def _refuse(self, error: HttpError) -> None:
         """Answers a request that cannot be read; behind it nothing can."""

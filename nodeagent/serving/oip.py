@@ -32,6 +32,7 @@ PLANS_KEPT_MAX = 128
 PLAN_KEPT_BYTES_MAX = 4_096
 HEADS_KEPT_MAX = 64
 ELEMENTS_MAX = 1 << 28
+_BINARY_LINES = b"content-type: application/octet-stream\r\ninference-header-content-length: %d\r\n"
 
 
 class _Input(msgspec.Struct):
@@ -117,12 +118,14 @@ class Codec:
         if at != len(body):
             raise _wrong(f"{len(body) - at} bytes behind the last tensor")
         all_binary = all(piece is not None for piece in pieces)
+        outputs = self._asked_outputs(asked)
         plan = Plan(
             pieces=pieces,
             body_bytes=len(body),
             rows=0,
             signature=None,
-            outputs=self._asked_outputs(asked),
+            outputs=outputs,
+            fixed=all(binary and self._outputs[index].datatype != "BYTES" for index, binary in outputs),
             id=asked.id,
             timeout_us=_timeout_us(asked.parameters),
         )
@@ -187,52 +190,60 @@ class Codec:
 
     def encode_rows(self, plans: Sequence[Plan], outputs: Sequence[Array]) -> list[Response]:
         """The answers to calls that ran as one batch: each gets its own rows, cut out of the batch's bytes."""
-        wholes: dict[int, tuple[bytes, int]] = {}
         out: list[Response] = []
-        at = 0
+        at, last, cut = 0, None, None
         for plan in plans:
-            rows = plan.rows
-            arrays: list[Array] = []
-            raws: list[bytes] = []
-            for index, binary in plan.outputs:
-                array = outputs[index]
-                if binary:
-                    if index not in wholes:
-                        wholes[index] = (array.tobytes(), array.nbytes // max(1, len(array)))
-                    raw, row_bytes = wholes[index]
-                    raws.append(raw[at * row_bytes : (at + rows) * row_bytes])
-                else:
-                    raws.append(b"")
-                    array = array[at : at + rows]
-                arrays.append(array)
-            out.append(self._response(plan, arrays, raws, rows))
-            at += rows
+            if plan is not last:  # clients that ask alike share a plan
+                last, cut = plan, self._cut(plan, outputs) if plan.fixed else None
+            if cut is None:
+                arrays = [outputs[index][at : at + plan.rows] for index, _ in plan.outputs]
+                raws = [
+                    to_binary(part) if binary else b"" for part, (_, binary) in zip(arrays, plan.outputs, strict=True)
+                ]
+                out.append(self._response(plan, arrays, raws))
+            else:
+                head, lines, columns = cut
+                end = at + plan.rows
+                parts = [raw[at * row_bytes : end * row_bytes] for raw, row_bytes in columns]
+                out.append(Response(200, head + (parts[0] if len(parts) == 1 else b"".join(parts)), lines=lines))
+            at += plan.rows
         return out
 
-    def _response(
-        self, plan: Plan, arrays: Sequence[Array], raws: Sequence[bytes], rows: int | None = None
-    ) -> Response:
-        binary_only = all(binary for _, binary in plan.outputs)
-        shapes = tuple(array.shape if rows is None else (rows, *array.shape[1:]) for array in arrays)
-        head = plan.heads.get(shapes) if binary_only else None
-        if head is None or any(array.dtype.kind == "O" for array in arrays):
-            head = self._head(plan, arrays, shapes, raws)
-            if binary_only:
-                if len(plan.heads) >= HEADS_KEPT_MAX:
-                    plan.heads.clear()
-                plan.heads[shapes] = head
+    def _cut(self, plan: Plan, outputs: Sequence[Array]) -> tuple[bytes, bytes, list[tuple[bytes, int]]]:
+        """Head, header lines, and (bytes of the whole batch, bytes of a row) of each output that a fixed plan asks."""
+        arrays = [outputs[index] for index, _ in plan.outputs]
+        columns = [(array.tobytes(), array.nbytes // max(1, len(array))) for array in arrays]
+        shapes = tuple((plan.rows, *array.shape[1:]) for array in arrays)
+        head = plan.heads.get(shapes)
+        if head is None:
+            head = self._head(plan, arrays, shapes, [plan.rows * row_bytes for _, row_bytes in columns])
+            self._keep(plan, shapes, head)
+        return head, _BINARY_LINES % len(head), columns
+
+    @staticmethod
+    def _keep(plan: Plan, shapes: tuple[Any, ...], head: bytes) -> None:
+        if len(plan.heads) >= HEADS_KEPT_MAX:
+            plan.heads.clear()
+        plan.heads[shapes] = head
+
+    def _response(self, plan: Plan, arrays: Sequence[Array], raws: Sequence[bytes]) -> Response:
+        shapes = tuple(array.shape for array in arrays)
+        head = plan.heads.get(shapes) if plan.fixed else None
+        if head is None:
+            head = self._head(plan, arrays, shapes, [len(raw) for raw in raws])
+            if plan.fixed:
+                self._keep(plan, shapes, head)
         if not any(binary for _, binary in plan.outputs):
             return Response(200, head, lines=JSON_LINES)
-        lines = b"content-type: application/octet-stream\r\ninference-header-content-length: %d\r\n" % len(head)
-        return Response(200, head + (raws[0] if len(raws) == 1 else b"".join(raws)), lines=lines)
+        return Response(200, head + (raws[0] if len(raws) == 1 else b"".join(raws)), lines=_BINARY_LINES % len(head))
 
-    def _head(self, plan: Plan, arrays: Sequence[Array], shapes: tuple[Any, ...], raws: Sequence[bytes]) -> bytes:
+    def _head(self, plan: Plan, arrays: Sequence[Array], shapes: tuple[Any, ...], sizes: Sequence[int]) -> bytes:
         tensors: list[bytes] = []
-        for (index, binary), array, shape, raw in zip(plan.outputs, arrays, shapes, raws, strict=True):
+        for (index, binary), array, shape, size in zip(plan.outputs, arrays, shapes, sizes, strict=True):
             spec = self._outputs[index]
             start = msgspec.json.encode({"name": spec.name, "datatype": spec.datatype, "shape": list(shape)})[:-1]
             if binary:
-                tensors.append(b'%s,"parameters":{"binary_data_size":%d}}' % (start, len(raw)))
+                tensors.append(b'%s,"parameters":{"binary_data_size":%d}}' % (start, size))
             else:
                 tensors.append(b'%s,"data":%s}' % (start, to_json(array)))
         start = msgspec.json.encode({"model_name": self._model, "model_version": self._version})[:-1]

@@ -36,6 +36,7 @@ class Plan(msgspec.Struct, kw_only=True):
     rows: int
     signature: tuple[Any, ...] | None
     outputs: list[tuple[int, bool]]  # (output of the model, binary)
+    fixed: bool  # all are binary and of a size that their shape tells: one head for every answer of a shape
     id: str | None
     timeout_us: int
     heads: dict[tuple[Any, ...], bytes] = {}
