@@ -98,6 +98,8 @@ COMMANDS: Final[tuple[Command, ...]] = (
     # on a node
     Command("logs_of", "l", "l", "logs", "The log of this node",
             ("fleet", "node", "alerts", "records", "ledger", "chain"), 5),
+    Command("checks", "c", "c", "checks", "The node looks at itself: what is not well, and what to do",
+            ABOUT_A_NODE, 8),
     Command("checks", "c", "c", "checks", "The node looks at itself: what is not well, and what to do", ABOUT_A_NODE, 8),
     Command("acknowledge", "a", "a", "ack", "Acknowledge the alert: shown in row two, or under the cursor",
             ABOUT_A_NODE, 6),

@@ -11,10 +11,12 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
 
 from console import deploy as flow
+from console.checks import Checked, check_node
 from console.clean import clean
 from console.deploy import DeployFailed, Progress, Reach
 from console.failure import EXPECTED, Failure
@@ -243,6 +245,10 @@ class LiveOperations(LiveShelf):
     async def trend(self, node: str, bundle: str, *, hours: float = 1.0, points: int = TREND_POINTS) -> Trend:
         asked = self._fleet.client(node).trend(bundle, hours=hours, points=points)
         return await self._guarded("trend", node, asked)
+
+    async def checks(self, node: str) -> Checked:
+        asked = check_node(self._fleet.client(node), version("outstation"), self._fleet.way(node))
+        return await self._guarded("checks", node, asked)
 
     async def logs(self, node: str, *, after: int | None, limit: int) -> LogsPage:
         return await self._guarded("logs", node, self._fleet.client(node).logs(after=after, limit=limit))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
+from console.checks import Checked
 from console.shelf import Shelf
 from nodeagent.protocol import (
     Alert,
@@ -180,6 +181,10 @@ class Operations(Shelf, Protocol):
 
     async def trend(self, node: str, bundle: str, *, hours: float = 1.0, points: int = TREND_POINTS) -> Trend:
         """Rollups of a bundle of the last hours, oldest first, about `points` at most; and its limits."""
+        ...
+
+    async def checks(self, node: str) -> Checked:
+        """What the node says of itself, and what only this console can see of it."""
         ...
 
     async def logs(self, node: str, *, after: int | None, limit: int) -> LogsPage:

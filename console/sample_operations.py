@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import msgspec
 
+from console.checks import Checked
 from console.gate import GateOrder
 from console.operations import TREND_POINTS, BundleEntry, OnStep, OperationFailed, Step
 from console.rollout.desk import Order
@@ -17,6 +18,7 @@ from console.rollout.policy import parse_policy
 from console.rollout.presets import PRESETS, PolicyEntry
 from console.rollout.report import Report
 from console.sample import SampleFleet, log_lines
+from console.sample_checks import sample_checks
 from console.sample_plant import WALL_S, digest_of, on_trial
 from console.sample_rollouts import sample_plan, sample_reports
 from console.sample_shelf import SampleShelf
@@ -296,6 +298,10 @@ class SampleOperations(SampleShelf):
     async def trend(self, node: str, bundle: str, *, hours: float = 1.0, points: int = TREND_POINTS) -> Trend:
         self._view(node)
         return sample_trend(bundle, wall_s=WALL_S, hours=hours, points_max=points)
+
+    async def checks(self, node: str) -> Checked:
+        self._view(node)
+        return sample_checks(node)
 
     async def logs(self, node: str, *, after: int | None, limit: int) -> LogsPage:
         lines = [line for line in log_lines(node) if after is None or line.cursor > after][-limit:]

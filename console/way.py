@@ -68,6 +68,20 @@ class Way:
         if node is not None:
             self.go(("logs", node))
 
+    def do_checks(self) -> None:
+        """The checks of the node under the cursor: a tab of its screen."""
+        from console.screens.node import CHECKS, NodePage
+
+        node = self._seat.page.node() if self._seat.page else None
+        if node is None:
+            return
+        page = self._page(("node", node))
+        assert isinstance(page, NodePage)
+        page.first_tab = CHECKS
+        self.go(("node", node))
+        if page.is_mounted:
+            page.open_tab(CHECKS)
+
     def _show(self, place: Place) -> None:
         """The fleet is always at the bottom, one other place above it, views above that."""
         seat = self._seat

@@ -1,4 +1,4 @@
-"""One node: overview, pipeline, records, logs, deployments."""
+"""One node: overview, pipeline, records, logs, deployments, checks."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from textual.binding import BindingType
 from textual.widget import Widget
 
 from console import figures
+from console.checks import Checked
 from console.messages import LinesCame, WorkChanged
 from console.overview import overview
 from console.rows import state_of
+from console.screens.checklines import check_lines
 from console.screens.filterrow import FilterRow
 from console.screens.following import Following
 from console.screens.page import Page, bindings
@@ -23,7 +25,8 @@ from widgets.status import word
 from widgets.textview import TextView
 from widgets.titlerow import TitleRow
 
-TABS: Final = ("Overview", "Pipeline", "Records", "Logs", "Deployments")
+TABS: Final = ("Overview", "Pipeline", "Records", "Logs", "Deployments", "Checks")
+CHECKS: Final = 5
 RECORDS_A_PAGE: Final = 200
 
 
@@ -43,15 +46,18 @@ class NodePage(Page):
         self.records_pane = RecordsPane(look)
         self.log_view = LogView(look, with_node=False)
         self.history_pane = DeploymentsPane(look)
+        self.checks_view = TextView(look)
         self.panes: tuple[Widget, ...] = (
             self.text,
             self.pipeline,
             self.records_pane,
             self.log_view,
             self.history_pane,
+            self.checks_view,
         )
         self.filter_row = FilterRow(look, hint="words to look for, ! inverts")
-        self.tab = 0
+        self.tab = self.first_tab = 0
+        self.checked: Checked | None = None
         self.reviewing = False
         self.trends: dict[str, Trend] = {}
         self.deployments: list[Deployment] | None = None
@@ -64,7 +70,7 @@ class NodePage(Page):
 
     def opened(self) -> None:
         super().opened()
-        self.open_tab(0)
+        self.open_tab(self.first_tab)
 
     def node(self) -> str | None:
         return self.about
@@ -92,6 +98,9 @@ class NodePage(Page):
             self.pipeline.draw_state(state, self.board.now_s)
         elif self.tab == 3:
             self.following.tell_gap(self.about, state.known, state.reason)
+        elif self.tab == CHECKS:
+            width = self.checks_view.size.width or self.size.width
+            self.checks_view.set_lines(check_lines(self.checked, "The node is being asked.", width, self.look))
 
     def on_resize(self) -> None:
         self.call_after_refresh(self.draw, None)
@@ -104,7 +113,8 @@ class NodePage(Page):
         for i, pane in enumerate(self.panes):
             pane.display = i == self.tab
         self.panes[self.tab].focus()
-        fetch = (self._fetch_overview, None, self._fetch_records, self._fetch_log, self._fetch_deployments)[self.tab]
+        fetches = (self._fetch_overview, None, self._fetch_records, self._fetch_log, self._fetch_deployments)
+        fetch = (*fetches, self._fetch_checks)[self.tab]
         if fetch is not None:
             fetch()
         self.draw(None)
@@ -117,6 +127,9 @@ class NodePage(Page):
 
     def do_logs_of(self) -> None:
         self.open_tab(3)
+
+    def do_checks(self) -> None:
+        self.open_tab(CHECKS)
 
     def _fetch_overview(self) -> None:
         operations, node = self.seat.operations, self.about
@@ -132,6 +145,10 @@ class NodePage(Page):
     def _fetch_deployments(self) -> None:
         operations, node = self.seat.operations, self.about
         self.seat.begin("deployments", "deployments", node, lambda _: operations.deployments(node), quiet=True)
+
+    def _fetch_checks(self) -> None:
+        operations, node = self.seat.operations, self.about
+        self.seat.begin("checks", "checks", node, lambda _: operations.checks(node))
 
     def _fetch_records(self, before: int | None = None) -> None:
         state = self.board.nodes.get(self.about)
@@ -162,6 +179,8 @@ class NodePage(Page):
             state = self.board.nodes.get(self.about)
             self.records_pane.show_queue(work.result, state.view.clock_offset_s if state else None)
             self.say(f"{len(work.result.items)} records wait for your label; R shows the newest again")
+        elif work.kind == "checks":
+            self.checked = work.result
         elif work.kind == "deployments":
             self.deployments = work.result
             self.history_pane.show(work.result)

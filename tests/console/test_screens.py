@@ -71,7 +71,9 @@ WALKS = {
     "records": ("enter", "tab", "tab"),
     "record": ("enter", "tab", "tab", "enter"),
     "log": ("enter", "l"),
-    "deployments": ("enter", "shift+tab"),
+    "deployments": ("enter", "shift+tab", "shift+tab"),
+    "checks": ("c",),
+    "checks from the node": ("enter", "c"),
     "alerts": ("2",),
     "logs": ("5",),
     "help": ("question_mark",),
@@ -227,6 +229,14 @@ def test_records_show_what_the_model_said_and_a_digit_labels_one() -> None:
     text, labels = asyncio.run(run())
     assert "14:02:30    0.03 healthy" in text
     assert labels == {400: "outer race"}
+
+
+@pytest.mark.parametrize("keys", [("c",), ("enter", "shift+tab"), ("2", "c")])
+def test_checks_are_shown_worst_first_each_with_its_advice(keys: tuple[str, ...]) -> None:
+    lines = show(*keys).splitlines()
+    first = next(i for i, line in enumerate(lines) if "1 bad, 2 warn, 2 unknown, 8 ok" in line)
+    assert lines[first + 2].split()[:2] == ["■", "connectors"]
+    assert lines[first + 3].strip().startswith("> Look at cable")
 
 
 def test_the_chart_is_drawn_with_its_unit_and_times() -> None:
