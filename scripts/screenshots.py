@@ -166,9 +166,13 @@ async def deploy(
         await pilot.pause(DRAWN_S)
         take(f"{name}-5-ended-{label}")
         await to_node(pilot, node)
-        await press(pilot, "shift+tab")
+        await press(pilot, "shift+tab", "shift+tab")
         await pilot.pause(DRAWN_S)
         take(f"{name}-6-history-{label}")
+        if confirmed:
+            await press(pilot, "c")
+            await until(pilot, "cold-start")
+            take(f"checks-{label}")
 
 
 async def faults(demo: Demo, label: str, size: tuple[int, int]) -> None:
