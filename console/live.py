@@ -22,6 +22,7 @@ from console.deploy import DeployFailed, Progress, Reach
 from console.failure import EXPECTED, Failure
 from console.fleet import LiveFleet
 from console.gate import GateOrder
+from console.home import Home
 from console.lane import OperateLane
 from console.live_shelf import LiveShelf
 from console.operations import TREND_POINTS, BundleEntry, OnStep, OperationFailed, Step
@@ -29,6 +30,7 @@ from console.prompts import Prompter
 from console.rollout.desk import LiveDesk, Order
 from console.rollout.presets import PolicyEntry
 from console.rollout.report import Report
+from console.transfer.ready import make_shipping
 from console.view import LinkState
 from nodeagent.protocol import (
     Alert,
@@ -54,6 +56,7 @@ class LiveOperations(LiveShelf):
         super().__init__(fleet, catalog, operator=operator, prompter=prompter)
         self._lane: OperateLane | None = None
         self._desk = LiveDesk(catalog.parent, operator=operator)
+        self._shipping = make_shipping(Home(catalog.parent))
 
     @property
     def operator(self) -> str:
@@ -147,6 +150,7 @@ class LiveOperations(LiveShelf):
                     on_progress=lambda progress: on_step(_step(progress)),
                     deployment=row.id,
                     gate=gate,
+                    shipping=self._shipping,
                 )
             except EXPECTED as error:
                 await self._note(row.id, "failed" if isinstance(error, DeployFailed) else "unknown", str(error))

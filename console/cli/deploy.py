@@ -13,6 +13,7 @@ from console.cli.arguments import add_break_lease, add_verb, add_yes, duration_s
 from console.cli.bundle import find_bundle
 from console.cli.ledger import witness
 from console.cli.session import Session
+from console.cli.transfer import add_transfer, shipping_of
 from console.deploy import DeployFailed, Progress, check_passport, confirm, deploy, revert, rollback, running_trial
 from console.failure import EXPECTED, FAILED, OK, Failure, account
 from console.gate import ROWS, GateOrder, in_short, verdict_of
@@ -41,6 +42,7 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     deployed.add_argument("--allow-gap", action="store_true", help="accept a gap where two workers do not fit")
     add_break_lease(deployed)
     add_gate(deployed)
+    add_transfer(deployed)
     deployed.add_argument("--dry-run", action="store_true", help="only the passport")
     add_yes(deployed)
     kept = add_verb(verbs, "confirm", confirm_trial, summary="make a node's trial permanent, by a new login")
@@ -125,6 +127,7 @@ async def _deploy(
             allow_gap=args.allow_gap,
             break_lease=args.break_lease,
             gate=gate_of(args),
+            shipping=shipping_of(session, args),
         )
     except EXPECTED as error:
         ended = time.time() if isinstance(error, DeployFailed) else None
@@ -151,6 +154,8 @@ class _Printer:
             text += f" {figures.size(progress.done_bytes)} of {figures.size(progress.total_bytes)}"
         if progress.rate is not None and progress.eta_s is not None:
             text += f", {figures.size(progress.rate)}/s, {figures.countdown(progress.eta_s)} left"
+        if progress.step == "upload" and progress.text:
+            text += f", {progress.text}"
         same = progress.step == self._step
         sys.stderr.write(f"\r\x1b[K{text}" if self._live and same else f"{self._break()}{text}")
         if not self._live or progress.step == "trial":

@@ -10,15 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from console.cli import rollout_text
-from console.cli.arguments import add_verb, add_yes, duration_s
+from console.cli.arguments import add_change, add_verb, add_yes, duration_s
 from console.cli.bundle import find_bundle
 from console.cli.session import Session
+from console.cli.transfer import add_budget
 from console.failure import FAILED, NOT_REACHED, OK, USAGE, Failure
 from console.fleet import LiveFleet
 from console.link.ready import make_pool
 from console.rollout import orders
 from console.rollout.book import ThreadBook
-from console.rollout.desk import open_archive, told
+from console.rollout.desk import open_archive, shipping_by, told
 from console.rollout.executor import Executor
 from console.rollout.nodes import LiveNodes
 from console.rollout.orders import OrderRefused
@@ -56,9 +57,14 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     shown = add_verb(group, "show", show, summary="waves, nodes, gates with their figures, causes")
     for parser in (started, resumed, retried, aborted, paused, shown):
         parser.add_argument("rollout", help="its id, or the end of it")
+    for parser in (started, resumed, retried):
+        add_change(parser, emergency=True)
+    add_change(aborted)
     retried.add_argument("nodes", nargs="*", metavar="NODE", help="only these")
     for parser in (started, resumed, retried, aborted):
         add_yes(parser)
+    for parser in (started, resumed, retried):
+        add_budget(parser)
     add_verb(group, "list", list_rollouts, summary="rollouts of this console")
 
 
@@ -128,7 +134,7 @@ async def start(session: Session, args: argparse.Namespace) -> int:
         )
         await session.agreed(question, row.id)
         orders.start(rows, row.id, wall_s=time.time())
-    return await _carry_out(session, row)
+    return await _carry_out(session, row, bytes_per_s=args.budget)
 
 
 async def resume(session: Session, args: argparse.Namespace) -> int:
@@ -147,7 +153,7 @@ async def resume(session: Session, args: argparse.Namespace) -> int:
             accept=args.past_gate,
             write_off=args.write_off,
         )
-    return await _carry_out(session, row, wait_s=args.wait)
+    return await _carry_out(session, row, wait_s=args.wait, bytes_per_s=args.budget)
 
 
 async def retry(session: Session, args: argparse.Namespace) -> int:
@@ -159,7 +165,7 @@ async def retry(session: Session, args: argparse.Namespace) -> int:
         )
         _check_free(session, row.id)
         orders.retry(rows, row.id, nodes=args.nodes, operator=session.operator, wall_s=time.time())
-    return await _carry_out(session, row)
+    return await _carry_out(session, row, bytes_per_s=args.budget)
 
 
 async def abort(session: Session, args: argparse.Namespace) -> int:
@@ -198,7 +204,9 @@ def _check_free(session: Session, id_: str) -> None:
         return
 
 
-async def _carry_out(session: Session, row: RolloutRow, *, wait_s: float = 0.0) -> int:
+async def _carry_out(
+    session: Session, row: RolloutRow, *, wait_s: float = 0.0, bytes_per_s: float | None = None
+) -> int:
     made, until_s = read_plan(row.plan, row.digest), time.monotonic() + wait_s
     archive = await asyncio.to_thread(open_archive, session.home, row, made)
     lane = session.operate(sorted({node.name for node in made.nodes}))
@@ -212,6 +220,7 @@ async def _carry_out(session: Session, row: RolloutRow, *, wait_s: float = 0.0) 
                 operator=session.operator,
                 policy=made.policy,
                 on_progress=printer.progress,
+                shipping=shipping_by(session.home, made, bytes_per_s),
             )
             executor = Executor(
                 row.id, book=book, nodes=nodes, operator=session.operator, wall_s=time.time, on_change=printer.standing

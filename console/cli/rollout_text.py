@@ -12,7 +12,7 @@ from console.deploy import Progress
 from console.gate import in_full, in_short, percent
 from console.rollout.causes import Cause
 from console.rollout.gates import Verdict
-from console.rollout.outline import Outline, outline
+from console.rollout.outline import Outline, outline, transfer_lines
 from console.rollout.plan import Plan
 from console.rollout.report import NodeReport, Report, WaveReport, state_word
 from console.rollout.standing import Standing
@@ -33,6 +33,7 @@ def plan_lines(id_: str, plan: Plan) -> list[str]:
         f"{policy.trial.soak_s:g} s; a wave is watched for {policy.waves.soak_s:g} s",
         f"  at most {figures.size(told.bytes_max)} are sent, what a node holds is not; the waves need at least "
         f"{figures.countdown(told.least_s)}",
+        *(f"  {line}" for line in transfer_lines(told)),
         f"  {recorder_words(told)}",
         "",
     ]

@@ -26,6 +26,8 @@ from console.rollout.presets import PolicyEntry, policies
 from console.rollout.report import Report, report
 from console.rollout.running import CarriedOut, carrying_out, is_carried_out
 from console.rollout.survey import Noting
+from console.transfer.ready import make_shipping
+from console.transfer.shipping import Shipping
 from console.view import NodeAddress
 from store.archive import Archive, read_archive
 from store.catalog import Catalog
@@ -123,6 +125,7 @@ class LiveDesk:
                 operator=self._operator,
                 policy=made.policy,
                 on_progress=on_progress,
+                shipping=shipping_by(self._home, made),
             )
             executor = Executor(id_, book=self._book, nodes=nodes, operator=self._operator, wall_s=time.time)
             ended = await executor.run()
@@ -138,6 +141,12 @@ def told(home: Home, rows: Rollouts, row: RolloutRow) -> Report:
     """How the rollout stands now, and whether anybody carries it out."""
     carried_out = row.state == "running" and is_carried_out(home, row.id)
     return report(row, rows.waves(row.id), rows.targets(row.id), carried_out=carried_out)
+
+
+def shipping_by(home: Home, made: Plan, bytes_per_s: float | None = None) -> Shipping:
+    """As the plan's policy says; `bytes_per_s` in the place of its budget."""
+    rules = made.policy.transfer
+    return make_shipping(home, bytes_per_s=bytes_per_s or rules.bytes_per_s, whole=not rules.difference)
 
 
 def open_archive(home: Home, row: RolloutRow, plan: Plan) -> Archive:

@@ -11,6 +11,7 @@ from console import deploy
 from console.deploy import DeployFailed, Progress, Reach
 from console.rollout.gates import Sample
 from console.rollout.policy import Policy
+from console.transfer.shipping import Shipping
 from console.wire import AgentError
 from nodeagent.protocol import Deployment, Status
 from store.archive import Archive
@@ -61,10 +62,12 @@ class LiveNodes:
         operator: str,
         policy: Policy,
         on_progress: Callable[[Progress], None] = lambda _: None,
+        shipping: Shipping = deploy.WHOLE,
     ) -> None:
         self._fleet, self._archive, self._operator = fleet, archive, operator
         self._scores, self._on_progress = policy.gate.score_share_rise_max is not None, on_progress
         self._gate = policy.recorder.order()
+        self._shipping = shipping
         self._bundle = archive.facts().name
 
     async def stage(self, node: str, deployment: str, window_s: float) -> Deployment:
@@ -76,6 +79,7 @@ class LiveNodes:
             operator=self._operator,
             on_progress=self._on_progress,
             deployment=deployment,
+            shipping=self._shipping,
         )
 
     async def activate(self, node: str, deployment: str) -> Deployment:

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import msgspec
 
+from console import figures
 from console.rollout.plan import Plan
 
 # Preflight, recorder gate, the switch and a login, as a node of ordinary size does them.
 SWITCH_S = 15.0
 
 
+class Crossing(msgspec.Struct, frozen=True, kw_only=True):
+    """What goes over the way to one jump host, at most: the bundle once for every node behind it.
+
+    `seconds`: at the policy's budget; None where it has none.
+    """
+
+    jump: str
+    nodes: int
+    bytes_max: int
+    seconds: float | None
+
+
 class Outline(msgspec.Struct, frozen=True, kw_only=True):
     """`bytes_max`: what a node holds already is not sent. `least_s`: without uploads, retries and maintenance windows.
 
-    `groups`: node -> its redundancy group; `logins`: node -> what its login needs a person for.
+    `upload_s`: so many bytes at the policy's budget. `groups`: node -> its redundancy group; `logins`: node -> what
+    its login needs a person for.
     """
 
     policy: str
@@ -31,6 +47,9 @@ class Outline(msgspec.Struct, frozen=True, kw_only=True):
     groups: dict[str, str]
     logins: dict[str, str]
     stops_at: tuple[int, ...]
+    budget: str = ""
+    upload_s: float | None = None
+    crossings: tuple[Crossing, ...] = ()
 
 
 def outline(plan: Plan) -> Outline:
@@ -52,7 +71,37 @@ def outline(plan: Plan) -> Outline:
         groups={node.name: node.group for node in plan.nodes if node.group},
         logins={node.name: node.person for node in plan.logins},
         stops_at=tuple(wave.failures_max for wave in plan.waves),
+        budget=policy.transfer.budget,
+        upload_s=_seconds(plan, len(plan.nodes)),
+        crossings=crossings(plan),
     )
+
+
+def crossings(plan: Plan) -> tuple[Crossing, ...]:
+    """The jump hosts with several nodes of the plan behind them, the busiest first."""
+    behind = Counter(node.jumps[0] for node in plan.nodes if node.jumps)
+    return tuple(
+        Crossing(jump=jump, nodes=nodes, bytes_max=nodes * plan.bundle.size_bytes, seconds=_seconds(plan, nodes))
+        for jump, nodes in behind.most_common()
+        if nodes > 1
+    )
+
+
+def _seconds(plan: Plan, nodes: int) -> float | None:
+    rate = plan.policy.transfer.bytes_per_s
+    return None if rate is None else nodes * plan.bundle.size_bytes / rate
+
+
+def transfer_lines(told: Outline) -> list[str]:
+    """What goes over thin links, and how long that takes."""
+    lines = []
+    if told.upload_s is not None:
+        lines.append(f"uploads take at most {told.budget} together: {figures.countdown(told.upload_s)} for all of it")
+    for way in told.crossings:
+        took = "" if way.seconds is None else f", {figures.countdown(way.seconds)} at {told.budget}"
+        each = f"{way.nodes} x {figures.size(told.bundle_bytes)} = {figures.size(way.bytes_max)}"
+        lines.append(f"the bundle crosses the way to {way.jump} once a node: {each} at most{took}")
+    return lines
 
 
 def least_s(plan: Plan) -> float:

@@ -23,7 +23,8 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
 class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What was known of a node when the plan was made. `fits` None: nobody asked its passport.
 
-    `why_not`: why it was not reached; `person`: what its login needs a person for; `rtt_s` of a whole request.
+    `why_not`: why it was not reached; `person`: what its login needs a person for; `rtt_s` of a whole request;
+    `jumps`: the hosts on the way, outermost first.
     """
 
     name: str
@@ -42,6 +43,7 @@ class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
     unfit: str = ""
     fix: str = ""
     rtt_s: float = 0.0
+    jumps: tuple[str, ...] = ()
 
 
 class BundleFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +67,7 @@ class PlannedNode(msgspec.Struct, frozen=True, kw_only=True):
     before_version: str = ""
     before_digest: str = ""
     person: str = ""
+    jumps: tuple[str, ...] = ()
 
 
 class PlannedWave(msgspec.Struct, frozen=True, kw_only=True):

@@ -73,6 +73,7 @@ def _planned(fact: NodeFacts, wave: int, group: str, bundle: BundleFacts) -> Pla
         before_version=before.version if before else "",
         before_digest=before.digest if before else "",
         person=fact.person,
+        jumps=fact.jumps,
     )
 
 

@@ -14,6 +14,7 @@ import msgspec
 
 from console.gate import GateOrder
 from console.rollout.policy_lines import line_of
+from console.transfer.budget import parse_rate
 from nodeagent.protocol import TRIAL_WINDOW_S_MAX, TRIAL_WINDOW_S_MIN
 
 FILE_BYTES_MAX = 64 << 10
@@ -152,6 +153,21 @@ class Recorder(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
         )
 
 
+class Transfer(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the bundle's bytes go. `budget`: all uploads together take at most this (`2MB/s`); empty: the link's pace.
+
+    `difference`: send what makes a file of the one that a node holds, where that is less.
+    """
+
+    budget: str = ""
+    difference: bool = True
+
+    @property
+    def bytes_per_s(self) -> float | None:
+        """The budget; None: there is none."""
+        return parse_rate(self.budget) if self.budget else None
+
+
 class Policy(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A whole policy. `stage = "everywhere"`: every node has the bundle before the first one is switched."""
 
@@ -166,6 +182,7 @@ class Policy(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     window: Window | None = None
     gate: Limits = Limits()
     recorder: Recorder = Recorder()
+    transfer: Transfer = Transfer()
 
 
 def parse_policy(text: str) -> Policy:
@@ -234,6 +251,10 @@ def _wrong(policy: Policy) -> list[tuple[tuple[str, ...], str]]:
         found.append((("waves", "steps"), "steps are cumulative: each is larger than the one before"))
     if isinstance(policy.failures.threshold, str) and not _is_percent(policy.failures.threshold):
         found.append((("failures", "threshold"), "a count, or a share such as '10%'"))
+    try:
+        _ = policy.transfer.bytes_per_s
+    except ValueError as error:
+        found.append((("transfer", "budget"), str(error)))
     if not TRIAL_WINDOW_S_MIN <= trial.window_s <= TRIAL_WINDOW_S_MAX:
         found.append((("trial", "window"), f"a node takes {TRIAL_WINDOW_S_MIN}s to {TRIAL_WINDOW_S_MAX // 3600}h"))
     if trial.soak_s >= trial.window_s:

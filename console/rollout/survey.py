@@ -65,6 +65,7 @@ def _known(address: NodeAddress) -> NodeFacts:
         line=address.line,
         machine=address.machine,
         labels=address.labels,
+        jumps=address.jumps,
     )
 
 

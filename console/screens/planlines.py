@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from console import figures
 from console.gate import percent
-from console.rollout.outline import Outline
+from console.rollout.outline import Outline, transfer_lines
 from console.rollout.report import Report
 from widgets.cells import pad, wrap
 from widgets.look import Spans
@@ -45,6 +45,7 @@ def _pairs(told: Outline, width: int) -> list[Spans]:
         ("policy", told.policy or "no name"),
         ("sends", f"at most {figures.size(told.bytes_max)}, {figures.size(told.bundle_bytes)} a node; {sent}"),
         ("takes", f"at least {figures.countdown(told.least_s)}, without uploads; {told.concurrency} nodes at once"),
+        *(("transfer", line) for line in transfer_lines(told)),
         ("trial", f"{figures.countdown(told.trial_window_s)}, confirmed after {figures.countdown(told.trial_soak_s)}; "
                   f"a wave is watched for {figures.countdown(told.wave_soak_s)}, then "
                   f"{'the next' if told.success == 'next' else 'a pause'}"),

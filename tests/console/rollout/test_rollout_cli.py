@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from console.__main__ import main
 from console.cli.rollout_text import plan_lines, report_lines
@@ -114,6 +115,16 @@ def test_partial_is_never_written_as_success(home: Home, kept: str) -> None:
     assert "PARTIAL: 1 of 2 nodes run it, 1 owed" in text
     assert not found.success
     assert "done" not in text
+
+
+def test_a_plan_tells_how_often_the_bundle_crosses_a_thin_link_and_how_long_that_takes(lab: Any) -> None:
+    behind = [lab.fact(f"n{n:02}", jumps=("gate", "inner")) for n in range(14)]
+    made = plan(parse_policy('[transfer]\nbudget = "100kB/s"'), [*behind, lab.fact("alone", jumps=("other",))],
+                replace(lab.bundle, size_bytes=1_000_000))  # fmt: skip
+    text = "\n".join(plan_lines("r", made))
+    assert "the bundle crosses the way to gate once a node: 14 x 1.0 MB = 14.0 MB at most, 2:20 at 100kB/s" in text
+    assert "uploads take at most 100kB/s together: 2:30 for all of it" in text
+    assert "other" not in text
 
 
 def test_a_long_wave_is_told_by_its_first_names(lab: Any) -> None:

@@ -55,6 +55,13 @@ def test_a_whole_policy_is_read_with_its_times_in_seconds() -> None:
     assert policy.gate == Limits(score_share_rise_max=0.1)
 
 
+def test_a_budget_is_read_as_a_rate_and_refused_with_its_line_otherwise() -> None:
+    assert parse_policy('[transfer]\nbudget = "10Mbit/s"').transfer.bytes_per_s == 1_250_000
+    assert parse_policy("").transfer.bytes_per_s is None
+    with pytest.raises(PolicyError, match=r"line 3: transfer\.budget: 'fast' is not a rate such as 2MB/s"):
+        parse_policy('[transfer]\ndifference = false\nbudget = "fast"')
+
+
 def test_an_empty_policy_is_the_defaults() -> None:
     assert parse_policy("") == Policy()
 
