@@ -9,7 +9,7 @@ from typing import Final
 
 from console.figures import clock
 from console.view import Condition, LinkState, NodeView
-from nodeagent.protocol import Alert, AlertState, BundleTelemetry, WorkerState
+from nodeagent.protocol import Alert, AlertState, BundleTelemetry, OutOfService, Telemetry, WorkerState
 
 URGENT_PRIORITY: Final = 2
 _BROKEN: Final = (WorkerState.BACKOFF, WorkerState.STOPPED)
@@ -51,6 +51,7 @@ class BoardAlert:
     shelved_by: str = ""
     shelved_s_left: float | None = None
     note: str = ""
+    suppressed: str = ""
 
     @property
     def key(self) -> str:
@@ -63,11 +64,13 @@ class BoardAlert:
 
     @property
     def active(self) -> bool:
-        return self.state in _ACTIVE
+        return self.state in _ACTIVE and not self.suppressed
 
     @property
     def waits(self) -> bool:
-        """Whether nobody has acknowledged it yet."""
+        """Whether nobody has acknowledged it yet. What is suppressed by design waits for nobody."""
+        if self.suppressed:
+            return False
         return self.state is AlertState.RAISED or (self.state is AlertState.CLEARED and not self.acknowledged_by)
 
 
@@ -84,7 +87,7 @@ class Board:
     @property
     def waiting(self) -> tuple[BoardAlert, ...]:
         """Active alerts that nobody has acknowledged: the highest priority first, of these the newest."""
-        return tuple(a for a in self.alerts if a.state is AlertState.RAISED)
+        return tuple(a for a in self.alerts if a.state is AlertState.RAISED and not a.suppressed)
 
     @property
     def rtt_ms(self) -> float | None:
@@ -119,8 +122,7 @@ def judge(view: NodeView, now_s: float) -> NodeState:
 def _judge_known(view: NodeView) -> tuple[Condition, str]:
     telemetry = view.telemetry
     assert telemetry is not None
-    if telemetry.out_of_service is not None:
-        out = telemetry.out_of_service
+    if (out := suppressing(telemetry)) is not None:
         owner = f", {out.owner} brings it back" if out.owner else ""
         return Condition.MAINTENANCE, f"out of service by {out.by}: {out.reason}{owner}"
     if telemetry.mode == "safe":
@@ -145,6 +147,12 @@ def _judge_known(view: NodeView) -> tuple[Condition, str]:
     return Condition.OK, ""
 
 
+def suppressing(telemetry: Telemetry) -> OutOfService | None:
+    """Who took the node out of service, while its alerts are suppressed by design (ISA-18.2): up to the end named."""
+    out = telemetry.out_of_service
+    return None if out is None or (out.until_us is not None and telemetry.wall_us > out.until_us) else out
+
+
 def unknown_reason(view: NodeView, now_s: float) -> str:
     """Since when and why a node's state is not known."""
     if view.link is LinkState.CONNECTING and view.telemetry_at_s is None and not view.link_error:
@@ -159,10 +167,11 @@ def unknown_reason(view: NodeView, now_s: float) -> str:
 
 def _alerts_of(view: NodeView) -> list[BoardAlert]:
     assert view.telemetry is not None
-    return [_alert(view, alert) for alert in view.telemetry.alerts]
+    out = suppressing(view.telemetry)
+    return [_alert(view, alert, f"out of service by {out.by}" if out else "") for alert in view.telemetry.alerts]
 
 
-def _alert(view: NodeView, alert: Alert) -> BoardAlert:
+def _alert(view: NodeView, alert: Alert, suppressed: str) -> BoardAlert:
     return BoardAlert(
         node=view.name,
         id=alert.id,
@@ -174,6 +183,7 @@ def _alert(view: NodeView, alert: Alert) -> BoardAlert:
         advice=alert.advice,
         since_s=alert.raised_us / 1e6 - (view.clock_offset_s or 0.0),
         acknowledged_by=alert.acknowledged_by,
+        suppressed=suppressed,
         shelved_by=alert.shelved_by,
         shelved_s_left=alert.shelved_s_left,
         note=alert.note,

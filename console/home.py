@@ -40,6 +40,11 @@ class Home:
         return self.path / "bundles"
 
     @property
+    def allowed_signers(self) -> Path:
+        """Whose exports of ledgers are taken."""
+        return self.path / "allowed_signers"
+
+    @property
     def warrants(self) -> Path:
         """Permits and approvals that other persons signed."""
         return self.path / "warrants"

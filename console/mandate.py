@@ -6,6 +6,7 @@ found by what it is for and by the node; those whose end is past by this console
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import msgspec
 from console.clean import clean
 from nodeagent.protocol import SignedWarrant
 from store import durable, warrant
-from store.errors import from_os
+from store.errors import StoreError, from_os
 from store.warrant import Kind, Warrant, WarrantRefused
 
 SUFFIX = ".warrant"
@@ -34,7 +35,10 @@ class PaperRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Mandate:
-    """What every change of one command, or of one sitting, carries. `find(kind, subject, node id)`: where papers are."""
+    """What every change of one command, or of one sitting, carries.
+
+    `find(kind, subject, node id)` looks among the papers at hand.
+    """
 
     change_number: str = ""
     emergency: str = ""
@@ -59,19 +63,25 @@ class Papers:
         write(path, paper)
         return path, found
 
+    def all(self) -> list[Warrant]:
+        """What every paper says, those that end last first. A file that cannot be read is none."""
+        return [found for found, _ in self._held()]
+
     def find(self, kind: Kind, subject: str, node_id: str) -> SignedWarrant | None:
-        """The one that counts longest. A file that cannot be read is none: the node says what it misses."""
-        best: tuple[int, SignedWarrant] | None = None
+        """The one that counts longest; what it misses the node says."""
+        now_s = time.time()
+        for found, paper in self._held():
+            if (found.kind, found.subject) == (kind, subject) and node_id in found.nodes and found.until_s > now_s:
+                return paper
+        return None
+
+    def _held(self) -> list[tuple[Warrant, SignedWarrant]]:
+        held: list[tuple[Warrant, SignedWarrant]] = []
         for path in sorted(self._folder.glob(f"*{SUFFIX}"))[:FILES_MAX]:
-            try:
+            with contextlib.suppress(PaperRefused, StoreError):
                 paper = load(path)
-                found = read(paper)
-            except (PaperRefused, OSError):
-                continue
-            fits = (found.kind, found.subject) == (kind, subject) and node_id in found.nodes
-            if fits and found.until_s > time.time() and (best is None or found.until_s > best[0]):
-                best = found.until_s, paper
-        return best[1] if best else None
+                held.append((read(paper), paper))
+        return sorted(held, key=lambda pair: -pair[0].until_s)
 
 
 def read(paper: SignedWarrant) -> Warrant:

@@ -9,7 +9,7 @@ import uuid
 
 from console import figures
 from console.clean import clean
-from console.cli.arguments import add_break_lease, add_verb, add_yes, duration_s
+from console.cli.arguments import add_break_lease, add_change, add_verb, add_yes, duration_s
 from console.cli.bundle import find_bundle
 from console.cli.ledger import witness
 from console.cli.session import Session
@@ -41,6 +41,7 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     deployed.add_argument("--allow-gap", action="store_true", help="accept a gap where two workers do not fit")
     add_break_lease(deployed)
+    add_change(deployed, emergency=True)
     add_gate(deployed)
     add_transfer(deployed)
     deployed.add_argument("--dry-run", action="store_true", help="only the passport")
@@ -49,12 +50,14 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     kept.add_argument("node")
     kept.add_argument("deployment", nargs="?", default="", help="its id; the running trial if left out")
     add_break_lease(kept)
+    add_change(kept)
     back = add_verb(verbs, "rollback", roll_back, summary="end a trial, or activate the previous bundle again")
     back.add_argument("node")
     back.add_argument("bundle", nargs="?", default="", help="which bundle, where no trial runs")
     back.add_argument("--reason", default="", help="why, for the ledger")
     back.add_argument("--confirm-within", type=duration_s, default=WINDOW_S, metavar="TIME")
     add_break_lease(back)
+    add_change(back)
     add_yes(back)
     add_verb(verbs, "history", history, summary="deployments and revisions of a node").add_argument("node")
 

@@ -8,7 +8,9 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from console import figures
-from console.cli.arguments import add_verb, add_yes, duration_s
+from console.board import suppressing
+from console.cli.arguments import add_verb, add_yes
+from console.cli.ledger import opened
 from console.cli.session import Session
 from console.client import AgentClient
 from console.failure import FAILED, NOT_REACHED, OK, USAGE, Account, Failure, account
@@ -37,12 +39,6 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     released.add_argument("node")
     released.add_argument("--reason", default="")
     add_yes(released)
-    served = add_verb(verbs, "service", service, summary="take a node out of service, or lift that")
-    served.add_argument("node")
-    served.add_argument("--reason", default="", help="why; needed to set it, and to lift another's")
-    served.add_argument("--for", dest="for_s", type=duration_s, metavar="TIME", help="expected length, such as 4h")
-    served.add_argument("--lift", action="store_true", help="the node is in service again")
-    add_yes(served)
 
 
 async def _from_each(
@@ -61,48 +57,54 @@ async def _from_each(
 
 
 async def status(session: Session, args: argparse.Namespace) -> int:
-    """One line a node; exit code 3 when one is not reached: unknown is never ok."""
+    """One line a node; exit code 3 when one is not reached: unknown is never ok. A broken ledger is an alarm, and 1."""
     found = await _from_each(session, args.nodes, lambda client: client.status())
+    with opened(session) as histories:
+        breaks = {broken.node_id: str(broken) for broken in histories.breaks()}
+    ids = {address.name: address.node_id for address in session.addresses()}
+    broken = {name: breaks[told] for name, answer, _ in found
+              if (told := ids.get(name) or (answer.node_id if answer else "")) in breaks}  # fmt: skip
     if session.as_json:
-        session.json([_status_json(name, answer, failure) for name, answer, failure in found])
+        session.json([_status_json(name, answer, failure, broken.get(name, "")) for name, answer, failure in found])
     else:
-        rows = [_status_row(name, answer, failure) for name, answer, failure in found]
+        rows = [_status_row(name, answer, failure, broken.get(name, "")) for name, answer, failure in found]
         session.table(("STATE", "NODE", "MODEL", "INF/S", "P95 ms", "CPU %", "DISK", "NOTE"), rows, right=(3, 4, 5, 6))
-    return _code(found)
+    return max(_code(found), FAILED) if broken else _code(found)
 
 
-def _status_json(name: str, answer: Status | None, failure: Account | None) -> dict[str, object]:
+def _status_json(name: str, answer: Status | None, failure: Account | None, broken: str) -> dict[str, object]:
     if failure is not None:
-        return {"node": name, "reached": False, "error": failure.what, "hint": failure.hint}
-    return {"node": name, "reached": True, "status": answer}
+        return {"node": name, "reached": False, "ledger": broken, "error": failure.what, "hint": failure.hint}
+    return {"node": name, "reached": True, "ledger": broken, "status": answer}
 
 
-def _status_row(name: str, answer: Status | None, failure: Account | None) -> tuple[str, ...]:
+def _status_row(name: str, answer: Status | None, failure: Account | None, broken: str) -> tuple[str, ...]:
     if answer is None:
-        return ("UNKN", name, "?", "?", "?", "?", "?", failure.what if failure else "")
+        note = broken or (failure.what if failure else "")
+        return ("ALRM" if broken else "UNKN", name, "?", "?", "?", "?", "?", note)
     telemetry, host = answer.telemetry, answer.telemetry.host
     bundles = telemetry.bundles
     latencies = [b.latency_ms_p95 for b in bundles if b.latency_ms_p95 is not None]
     return (
-        condition(answer),
+        "ALRM" if broken else condition(answer),
         name,
         ", ".join(model_text(bundle) for bundle in bundles) or "nothing installed",
         figures.rate(sum(b.inferences_per_s for b in bundles)) if bundles else figures.NONE,
         figures.number(max(latencies)) if latencies else figures.NONE,
         figures.whole(host.cpu_percent),
         figures.size(host.disk_bytes_free),
-        _note(answer),
+        broken or _note(answer),
     )
 
 
 def condition(answer: Status) -> str:
-    """ALRM, WARN, MMNT or OK, by what stands on the node."""
+    """MMNT while a person works on the machine, otherwise ALRM, WARN or OK, by what stands on the node."""
     telemetry = answer.telemetry
     standing = [alert.priority for alert in telemetry.alerts if alert.cleared_us is None]
+    if suppressing(telemetry) is not None:
+        return "MMNT"
     if telemetry.mode == "safe" or telemetry.hold or (standing and min(standing) <= 2):
         return "ALRM"
-    if telemetry.out_of_service:
-        return "MMNT"
     if standing or any(bundle.state != "serving" for bundle in telemetry.bundles):
         return "WARN"
     return "OK"
@@ -207,28 +209,3 @@ async def release(session: Session, args: argparse.Namespace) -> int:
     else:
         session.line(f"{args.node}: released" if after.telemetry.hold is None else f"{args.node}: still held")
     return OK if after.telemetry.hold is None else FAILED
-
-
-async def service(session: Session, args: argparse.Namespace) -> int:
-    """Alerts are recorded and not announced, deployments refused, until a person lifts it; it never ends by itself."""
-    if args.lift and args.for_s is not None:
-        raise Failure("--lift ends it now: leave --for out", code=USAGE)
-    what = (
-        "it is in service again: alerts are announced, deployments taken"
-        if args.lift
-        else "out of service: alerts are recorded and not announced, deployments refused, until it is lifted"
-    )
-    await session.agreed(f"{args.node}: {what}.", args.node)
-    hours = None if args.for_s is None else args.for_s / 3_600
-    async with session.operate([args.node]) as lane:
-        after = await lane.client(args.node).out_of_service(args.reason, hours=hours, lift=args.lift)
-    out = after.telemetry.out_of_service
-    if session.as_json:
-        session.json(after)
-    elif out is None:
-        session.line(f"{args.node}: in service")
-    else:
-        until = f", expected back {figures.day_and_time(out.until_us)}" if out.until_us else ""
-        session.line(f"{args.node}: out of service by {out.by}: {out.reason}{until}")
-        session.line(f"  it stays so until `outstation service {args.node} --lift`")
-    return OK if (out is None) == args.lift else FAILED

@@ -13,6 +13,7 @@ from pathlib import Path
 from console import copies, figures
 from console.clean import clean, clean_all
 from console.cli.arguments import add_verb, add_yes
+from console.cli.keys import add_key, signer_of
 from console.cli.session import Session
 from console.client import AgentClient
 from console.copies import CopyRefused, Header
@@ -22,7 +23,7 @@ from console.past import Past, past
 from console.visits import HereBook, Visit, in_words, visit
 from console.wire import AgentError
 from store.histories import Histories
-from store.ledger import Entry
+from store.ledger import Break, Entry
 
 LIMIT = 50
 LIMIT_MAX = 100_000
@@ -43,8 +44,13 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     exported = add_verb(group, "export", export, summary="this console's verified copy, as a file for another console")
     exported.add_argument("node")
     exported.add_argument("-o", "--out", type=Path, default=Path(), help="a file, or the folder it goes to")
+    add_key(exported, required=False)
+    exported.add_argument("--unsigned", action="store_true", help="nobody vouches for it; it does not merge unasked")
     taken = add_verb(group, "import", import_copies, summary="merge copies that another console exported")
     taken.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    taken.add_argument("--signers", type=Path, metavar="FILE", help="allowed signers of exports (the console's own)")
+    taken.add_argument("--unsigned", action="store_true", help="merge what nobody known has signed, after asking")
+    add_yes(taken)
     at = add_verb(group, "at", show_past, summary="what ran at a time, and who did what")
     at.add_argument("time", type=moment_us, help="'2026-11-24 14:05', local time, or with an offset as +01:00")
     at.add_argument("node")
@@ -151,13 +157,16 @@ async def verify(session: Session, args: argparse.Namespace) -> int:
 
 
 async def export(session: Session, args: argparse.Namespace) -> int:
-    """Visits the node where it is reached; otherwise what was verified before is written."""
+    """Visits the node where it is reached; otherwise what was verified before is written. Signed by who exports it."""
+    if not args.unsigned and args.key is None and args.ssh_agent is None:
+        raise Failure("an export is signed", "give --key FILE or --ssh-agent SHA256:..., or say --unsigned", USAGE)
     node_id = await _node_id(session, args.node)
     with opened(session) as histories:
         note = await _refreshed(session, histories, args.node)
         entries, head = histories.entries(node_id), histories.head(node_id)
         if not entries:
             raise Failure(f"{args.node}: nothing of its ledger was ever verified here", note, NOT_REACHED)
+        sign = None if args.unsigned else await signer_of(session, args, copies.NAMESPACE)
         path = args.out / f"{args.node}-{head.seq}.ledger" if args.out.is_dir() else args.out
         header = Header(
             format=copies.FORMAT,
@@ -168,12 +177,13 @@ async def export(session: Session, args: argparse.Namespace) -> int:
             entries=len(entries),
             head_hash=head.hash,
         )
-        copies.write(path, header, entries)
+        copies.write(path, header, entries, sign)
         broken = histories.broken(node_id)
     if session.as_json:
         session.json({"file": str(path), "entries": len(entries), "head": head, "note": note})
     else:
-        session.line(f"{path}: {len(entries)} entries of {args.node}, verified" + (f"; {note}" if note else ""))
+        told = f"verified, {'UNSIGNED' if args.unsigned else 'signed'}" + (f"; {note}" if note else "")
+        session.line(f"{path}: {len(entries)} entries of {args.node}, {told}")
         if broken is not None:
             session.line(f"X the chain broke after them: {broken}")
     return OK
@@ -189,38 +199,70 @@ async def _refreshed(session: Session, histories: Histories, name: str) -> str:
 
 
 async def import_copies(session: Session, args: argparse.Namespace) -> int:
-    """Each file extends this console's copy, says nothing new, or shows that a node told two histories."""
+    """Each file extends this console's copy, says nothing new, or shows that a node told two histories.
+
+    What nobody known has signed is shown as that, and merges only where the person says so a second time.
+    """
     names = {address.node_id: address.name for address in session.addresses() if address.node_id}
-    found = []
+    signers = _signers(session, args.signers)
+    found: list[tuple[Path, str, str, int, int, Break | None, bool]] = []
     with opened(session) as histories:
         for path in args.files:
-            with _refusals():
-                header, entries = copies.read(path)
-            new, broken = histories.merge(header.node_id, entries, source=path.name, wall_s=time.time())
-            found.append((path, header, names.get(header.node_id, header.node), new, broken))
+            with _refusals(path):
+                copy = copies.read(path)
+                signer, doubt = copies.signer_of(copy, signers, time.time())
+            header, name = copy.header, names.get(copy.header.node_id, copy.header.node)
+            by = f"{signer.principal} {signer.fingerprint}" if signer else doubt
+            if signer is None and not await _taken_on_trust(session, args, path, name, doubt):
+                found.append((path, name, by, 0, header.entries, None, False))
+                continue
+            source = path.name if signer else f"{path.name}, {doubt}, taken by {session.operator}"
+            new, broken = histories.merge(header.node_id, copy.entries, source=source, wall_s=time.time())
+            found.append((path, name, by, new, header.entries, broken, True))
     if session.as_json:
-        session.json(
-            [
-                {"file": str(path), "node": name, "new": new, "broken": broken and in_words(broken)}
-                for path, _, name, new, broken in found
-            ]
-        )
+        keys = ("file", "node", "signed_by", "new", "entries", "broken", "merged")
+        told = [(str(path), *rest[:4], broken and in_words(broken), merged) for path, *rest, broken, merged in found]
+        session.json([dict(zip(keys, row, strict=True)) for row in told])
     else:
-        for path, header, name, new, broken in found:
+        for path, name, by, new, count, broken, merged in found:
             if broken is not None:
-                session.line(f"{path}: exported by {header.exported_by}")
+                session.line(f"{path}: {by}")
                 _red(session, name, in_words(broken))
+            elif merged:
+                session.line(f"{path}: {name}: {new} of {count} entries were new here; one chain; {by}")
             else:
-                session.line(f"{path}: {name}: {new} of {header.entries} entries were new here; one chain")
-    return FAILED if any(broken for *_, broken in found) else OK
+                session.line(f"X {path}: {name}: NOT merged. {by}")
+    return FAILED if any(broken or not merged for *_, broken, merged in found) else OK
+
+
+def _signers(session: Session, file: Path | None) -> str:
+    """Whose exports this console takes: allowed_signers lines with the namespace outstation-ledger."""
+    path = file or session.home.allowed_signers
+    try:
+        return path.read_text("utf-8")
+    except FileNotFoundError:
+        if file is None:
+            return ""
+        raise Failure(f"there is no file {path}", code=USAGE) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise Failure(f"{path} cannot be read: {error}", code=USAGE) from error
+
+
+async def _taken_on_trust(session: Session, args: argparse.Namespace, path: Path, name: str, doubt: str) -> bool:
+    if not args.unsigned:
+        return False
+    question = f"{path}: {name}. {doubt}.\nIt becomes part of what this console says of the node, under your name."
+    await session.agreed(question, name)
+    return True
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
+def _refusals(path: Path) -> Iterator[None]:
     try:
         yield
     except CopyRefused as error:
-        raise Failure(str(error), error.hint) from error
+        told = str(error)
+        raise Failure(told if told.startswith(str(path)) else f"{path}: {told}", error.hint) from error
 
 
 async def show_past(session: Session, args: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from console import figures
-from console.cli.arguments import add_break_lease, add_verb, add_yes, duration_s, pair, toml_value
+from console.cli.arguments import add_break_lease, add_change, add_verb, add_yes, duration_s, pair, toml_value
 from console.cli.session import Session
 from console.client import AgentClient
 from console.deploy import running_trial
@@ -52,6 +52,7 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     bound.add_argument("--dry-run", action="store_true", help="only say what would change")
     bound.add_argument("--confirm-within", type=duration_s, default=600.0, metavar="TIME")
     add_break_lease(bound)
+    add_change(bound, emergency=True)
     add_yes(bound)
 
 
@@ -215,6 +216,7 @@ async def bind_node(session: Session, args: argparse.Namespace) -> int:
                 lease=lease.token,
                 unset=args.unset,
                 window_s=args.confirm_within,
+                digest=planned.digest,
             )
         trial = running_trial((await client.deployments()).deployments)
     if session.as_json:
@@ -242,6 +244,8 @@ def _show_changes(session: Session, planned: BindAnswer) -> None:
         session.line("nothing would change")
     for name, (old, new) in sorted(planned.changes.items()):
         session.line(f"{name}: {_value(old)} -> {_value(new)}")
+    if planned.digest:
+        session.line(f"the change is {planned.digest}")
 
 
 def _value(value: Any) -> str:

@@ -9,6 +9,7 @@ from console.cli import (
     backtest,
     bootstrap,
     bundle,
+    change,
     check,
     data,
     deploy,
@@ -22,11 +23,10 @@ from console.cli import (
     outside,
     passport,
     rollout,
+    service,
     source,
     trial,
     trust,
-    change,
-    service,
 )
 
 GROUPS = (

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import hashlib
 import os
 from pathlib import Path
 
-from console.cli.arguments import add_break_lease, add_verb, add_yes
+from console.cli.arguments import add_break_lease, add_change, add_verb, add_yes
 from console.cli.bundle import is_locked
+from console.cli.change import add_permit
 from console.cli.session import Session
 from console.failure import OK, USAGE, Failure
 from console.lease import held_lease
@@ -23,6 +25,7 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = verbs.add_parser("trust", help="who may sign on a node")
     group = parser.add_subparsers(dest="trust_verb", required=True, metavar="VERB")
     add_verb(group, "list", show, summary="the allowed signers of a node").add_argument("node")
+    add_permit(group)
     added = add_verb(group, "add", change, summary="allow a signer, by a signed change")
     added.add_argument("node")
     added.add_argument("signer", type=Path, help="a file with one line of allowed_signers")
@@ -33,7 +36,9 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         key = verb.add_mutually_exclusive_group(required=True)
         key.add_argument("--key", type=Path, metavar="FILE", help=f"a private key allowed for {TRUST_NAMESPACE}")
         key.add_argument("--agent", metavar="SHA256:...", help="a key of the ssh-agent, by its fingerprint")
+        verb.add_argument("--dry-run", action="store_true", help="only say what a second person has to approve")
         add_break_lease(verb)
+        add_change(verb, emergency=True)
         add_yes(verb)
 
 
@@ -58,12 +63,23 @@ async def change(session: Session, args: argparse.Namespace) -> int:
         client = lane.client(args.node)
         node_id, now = await client.identify(), await client.trust()
         document = trust.encode(_change(args, node_id, now.list_digest))
+        if args.dry_run:
+            return _show_digest(session, args.node, f"sha256:{hashlib.sha256(document).hexdigest()}")
         what = f"{args.fingerprint} may sign no longer" if args.trust_verb == "remove" else f"adds {args.signer}"
         await session.agreed(f"{args.node}: {what}.", args.node)
         signature = await _sign(session, args, document)
         async with held_lease(client, session.operator, break_held=args.break_lease) as lease:
             after = await client.change_trust(document.decode(), signature.decode(), lease=lease.token)
     _show(session, after)
+    return OK
+
+
+def _show_digest(session: Session, node: str, digest: str) -> int:
+    if session.as_json:
+        session.json({"node": node, "digest": digest})
+    else:
+        session.line(f"{node}: the change is {digest}")
+        session.line(f"  a second person: outstation approve {digest} {node} --key FILE")
     return OK
 
 

@@ -86,7 +86,7 @@ class AlertsPage(Page):
                 "acknowledged": (_standing(alert), role),
                 "since": (figures.clock(alert.since_s) if alert.since_s else figures.UNKNOWN, "base"),
                 "node": (alert.node, role),
-                "message": (("cleared: " if not alert.active else "") + alert.message, role),
+                "message": (("cleared: " if alert.state is AlertState.CLEARED else "") + alert.message, role),
                 "code": (alert.code, "dim"),
                 "age": (figures.age(self.board.wall_s - alert.since_s) if alert.since_s else "", "base"),
             }
@@ -102,6 +102,8 @@ class AlertsPage(Page):
         facts = [("what", f"{alert.subject}: {alert.message}"), ("do", alert.advice)]
         if alert.state is AlertState.SHELVED and alert.shelved_by:
             facts.append(("shelved", f"by {alert.shelved_by}, {_standing(alert)} more: {alert.note}"))
+        if alert.suppressed:
+            facts.append(("why", f"suppressed by design: {alert.suppressed}"))
         for label, text in facts:
             lines += [((f" {label if i == 0 else '':<8}", "dim"), (line, "base")) for i, line in
                       enumerate(wrap(text, width)[:2])]  # fmt: skip
@@ -163,6 +165,8 @@ class AlertsPage(Page):
 
 def _standing(alert: BoardAlert) -> str:
     """Who has seen it, or for how long it is kept quiet."""
+    if alert.suppressed:
+        return "suppressed"
     if alert.state is AlertState.SHELVED:
         return f"shelf {figures.countdown(alert.shelved_s_left)}" if alert.shelved_s_left else "shelved"
     return alert.acknowledged_by or ("waits" if alert.waits else alert.state.value)

@@ -1,4 +1,7 @@
-"""Out of service: set by name with a reason and an expected end; it never lifts itself."""
+"""Out of service: set by name with a reason, an owner and an expected end.
+
+Past its end alerts are announced again by themselves; what it refuses it refuses until a person lifts it.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from nodeagent.state.standing import Standing
 
 HOURS_MAX = 24.0 * 366
 REASON_CHARS_MAX = 512
+OWNER_CHARS_MAX = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,5 +44,6 @@ class ServiceHandlers:
         if request.hours is not None and not 0 < request.hours <= HOURS_MAX:
             raise HttpError("REQUEST.MALFORMED", f"hours is more than 0 and at most {HOURS_MAX:.0f}")
         until_us = None if request.hours is None else self.clock.wall_us() + round(request.hours * 3.6e9)
-        await self.standing.set_out_of_service(call.actor, request.reason[:REASON_CHARS_MAX], until_us)
+        owner = request.owner.strip()[:OWNER_CHARS_MAX]
+        await self.standing.set_out_of_service(call.actor, request.reason[:REASON_CHARS_MAX], until_us, owner)
         return await self.status(call)

@@ -123,7 +123,8 @@ def _people(telemetry: Telemetry) -> list[Condition]:
         found.append(Condition("HOLD", "node", 2, text, "Release the hold when the plant may be driven again."))
     out = telemetry.out_of_service
     if out is not None and out.until_us is not None and telemetry.wall_us > out.until_us:
-        text = f"out of service since longer than {out.by} expected: {out.reason}"
+        who = out.owner or out.by
+        text = f"out of service since longer than {out.by} expected; {who} has to bring it back: {out.reason}"
         found.append(
             Condition("OUT_OF_SERVICE.OVERDUE", "node", 3, text, "Ask the person named, then lift or renew it.")
         )

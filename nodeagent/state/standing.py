@@ -17,7 +17,6 @@ from store.ledger import Stamp
 from store.node import lease as leases
 from store.node import standing as orders
 
-
 # The number under which the request that is being answered changes something; its tasks inherit it.
 CHANGE_NUMBER: ContextVar[str] = ContextVar("change_number", default="")
 
@@ -54,7 +53,9 @@ class Standing:
         order = self._out
         if order is None:
             return None
-        return OutOfService(by=order.by, reason=order.reason, since_us=order.since_us, until_us=order.until_us)
+        return OutOfService(
+            by=order.by, reason=order.reason, since_us=order.since_us, until_us=order.until_us, owner=order.owner
+        )
 
     @property
     def suppresses_alerts(self) -> bool:
@@ -85,9 +86,9 @@ class Standing:
         await self._database.write(orders.lift, self.stamp(actor), "hold", reason)
         self._hold = None
 
-    async def set_out_of_service(self, actor: str, reason: str, until_us: int | None) -> None:
+    async def set_out_of_service(self, actor: str, reason: str, until_us: int | None, owner: str = "") -> None:
         """Takes the node out of service; where somebody else has, theirs is lifted by name first, in the same step."""
-        self._out = await self._database.write(_replace_order, self.stamp(actor), reason, until_us)
+        self._out = await self._database.write(_replace_order, self.stamp(actor), reason, until_us, owner)
 
     async def lift_out_of_service(self, actor: str, reason: str) -> None:
         await self._database.write(orders.lift, self.stamp(actor), "out_of_service", reason)
@@ -125,7 +126,9 @@ class Standing:
         return Lease(holder=lease.holder, token=lease.token, seconds_left=left_s)
 
 
-def _replace_order(connection: sqlite3.Connection, stamp: Stamp, reason: str, until_us: int | None) -> orders.Order:
+def _replace_order(
+    connection: sqlite3.Connection, stamp: Stamp, reason: str, until_us: int | None, owner: str
+) -> orders.Order:
     """One transaction: an order of somebody else is lifted by name and reason, the ledger shows both."""
     orders.lift(connection, stamp, "out_of_service", reason)
-    return orders.give(connection, stamp, "out_of_service", reason, until_us=until_us)
+    return orders.give(connection, stamp, "out_of_service", reason, until_us=until_us, owner=owner)

@@ -10,7 +10,7 @@ import pytest
 from console.board import judge, survey
 from console.sample_plant import NOW_S, WALL_S, alert, plant
 from console.view import Condition, LinkState, NodeView
-from nodeagent.protocol import Hold, WorkerState
+from nodeagent.protocol import Hold, OutOfService, WorkerState
 
 
 def well() -> NodeView:
@@ -36,6 +36,21 @@ def test_the_sample_plant_is_judged_as_it_is_described() -> None:
 @pytest.mark.parametrize("link", [state for state in LinkState if state not in (LinkState.UP, LinkState.STALE)])
 def test_i19_a_link_that_is_not_up_is_unknown_however_good_the_last_state_was(link: LinkState) -> None:
     assert judge(replace(well(), link=link), NOW_S).condition is Condition.UNKNOWN
+
+
+def test_alerts_of_a_node_out_of_service_are_suppressed_by_design_and_no_longer_than_to_the_end_that_was_named() -> (
+    None
+):
+    view = with_telemetry(well(), alerts=[alert(1, "MODEL.ALARM", 1, "bearing is hot", "look", 5.0)])
+    assert view.telemetry is not None
+    out = OutOfService(by="bob", reason="belt", since_us=1, until_us=view.telemetry.wall_us + 1, owner="maria")
+    board = survey({"press-01": with_telemetry(view, out_of_service=out)}, NOW_S, WALL_S)
+    (found,) = board.alerts
+    assert (board.nodes["press-01"].condition, board.waiting) == (Condition.MAINTENANCE, ())
+    assert (found.suppressed, found.waits, found.active) == ("out of service by bob", False, False)
+    past = OutOfService(by="bob", reason="belt", since_us=1, until_us=view.telemetry.wall_us - 1)
+    board = survey({"press-01": with_telemetry(view, out_of_service=past)}, NOW_S, WALL_S)
+    assert (board.nodes["press-01"].condition, len(board.waiting)) == (Condition.ALARM, 1)
 
 
 def test_values_dim_after_three_periods_and_are_unknown_after_ten_seconds() -> None:

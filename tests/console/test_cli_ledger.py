@@ -13,6 +13,7 @@ import pytest
 
 from console.__main__ import main
 from console.board import judge
+from console.demo.sshd import make_key
 from console.home import Home, row_of
 from console.past import past
 from console.view import Condition
@@ -118,15 +119,81 @@ def test_two_consoles_merge_their_copies_by_file(in_plant: Any, cli: Run, tmp_pa
         serve(agent, holds(3))
         await cli("ledger", "verify", home=two)
         serve(agent, holds(5))
-        code, out, _ = await cli("ledger", "export", "press-07", "-o", str(stick))
+        assert (await cli("ledger", "export", "press-07", "-o", str(stick)))[0] == 2, "an export is signed"
+        key = signing_key(tmp_path / "release", two)
+        code, out, _ = await cli("ledger", "export", "press-07", "-o", str(stick), "--key", str(key))
         file = stick / "press-07-5.ledger"
         assert (code, f"{file}: 5 entries" in out, file.stat().st_mode & 0o777) == (0, True, 0o600)
         code, out, _ = await cli("ledger", "import", str(file), home=two)
-        assert (code, "2 of 5 entries were new here; one chain" in out) == (0, True)
+        assert (code, "2 of 5 entries were new here; one chain; carol SHA256:" in out) == (0, True)
         lines = file.read_bytes().splitlines()
-        file.write_bytes(b"\n".join([lines[0], *lines[2:]]))
+        file.write_bytes(b"\n".join([*lines[:2], *lines[3:]]))
         code, _, err = await cli("ledger", "import", str(file), home=two)
         assert (code, "it was cut" in err) == (1, True)
+
+    in_plant(body)
+
+
+def signing_key(path: Path, *homes: Path) -> Path:
+    """A key of carol's, whose exports the consoles of `homes` take."""
+    make_key(path, "carol")
+    public = " ".join(path.with_name(f"{path.name}.pub").read_text().split()[:2])
+    for home in homes:
+        (home / "allowed_signers").write_text(f'carol namespaces="outstation-ledger" {public}\n')
+    return path
+
+
+def test_a_copy_that_nobody_known_has_signed_is_shown_as_that_and_never_merges_unasked(
+    in_plant: Any, cli: Run, tmp_path: Path
+) -> None:
+    async def body(plant: Any) -> None:
+        two = tmp_path / "two"
+        serve(await known(plant, tmp_path / "home", two), holds(3))
+        plain, foreign, signed = (tmp_path / name for name in ("plain", "foreign", "signed"))
+        signing_key(tmp_path / "known", two)
+        signing_key(tmp_path / "stranger")
+        for file, words in (
+            (plain, ["--unsigned"]),
+            (foreign, ["--key", str(tmp_path / "stranger")]),
+            (signed, ["--key", str(tmp_path / "known")]),
+        ):
+            assert (await cli("ledger", "export", "press-07", "-o", str(file), *words))[0] == 0
+        for file, told in ((plain, "NOT merged. UNSIGNED"), (foreign, "NOT merged. FOREIGN: signed by SHA256:")):
+            code, out, _ = await cli("ledger", "import", str(file), home=two)
+            assert (code, told in out) == (1, True)
+            code, _, err = await cli("ledger", "import", "--unsigned", str(file), home=two)
+            assert (code, "nothing was done" in err) == (1, True), "it is asked for a second time"
+        code, out, _ = await cli("ledger", "at", "2026-11-24 14:05", "press-07", home=two)
+        head, rest = signed.read_bytes().split(b"\n", 1)
+        for forged in (head.replace(b"alice", b"mallory"), head.replace(b'"node":"press-07"', b'"node":"press-08"')):
+            assert forged != head
+            plain.write_bytes(forged + b"\n" + rest)
+            code, _, err = await cli("ledger", "import", "--unsigned", "--yes", str(plain), home=two)
+            assert (code, "changed after it was signed" in err) == (1, True)
+        lines = signed.read_bytes().splitlines()
+        plain.write_bytes(b"\n".join([lines[0], lines[1], lines[2].replace(b"alice", b"malle"), *lines[3:]]))
+        code, out, _ = await cli("ledger", "import", str(plain), home=two)
+        assert (code, "ledger EDITED" in out) == (1, True), "one signature is over the whole chain"
+        code, out, _ = await cli("ledger", "import", "--unsigned", "--yes", str(foreign), home=two)
+        assert (code, "one chain; FOREIGN" in out) == (0, True)
+
+    in_plant(body)
+
+
+def test_a_broken_ledger_is_an_alarm_in_status_reached_or_not(in_plant: Any, cli: Run, tmp_path: Path) -> None:
+    async def body(plant: Any) -> None:
+        agent = await known(plant, tmp_path / "home")
+        serve(agent, holds(3))
+        await cli("ledger", "verify")
+        assert (await cli("status"))[0] == 0
+        serve(agent, holds(3, "mallory"))
+        await cli("ledger", "verify")
+        code, out, _ = await cli("status")
+        assert (code, "ALRM" in out, "ledger FORKED" in out) == (1, True, True)
+        await plant.servers["press-07"].unplug()
+        code, out, _ = await cli("status", "--json")
+        (row,) = json.loads(out)
+        assert (code, row["reached"], "FORKED" in row["ledger"]) == (3, False, True)
 
     in_plant(body)
 
@@ -138,7 +205,8 @@ def test_i15_a_node_that_shows_each_console_another_history_is_found_by_merging(
         two = tmp_path / "two"
         agent = await known(plant, tmp_path / "home", two)
         serve(agent, holds(4))
-        await cli("ledger", "export", "press-07", "-o", str(tmp_path / "copy"))
+        key = signing_key(tmp_path / "key", two)
+        await cli("ledger", "export", "press-07", "-o", str(tmp_path / "copy"), "--key", str(key))
         serve(agent, holds(4, "mallory"))
         assert (await cli("ledger", "verify", home=two))[0] == 0
         code, out, _ = await cli("ledger", "import", str(tmp_path / "copy"), home=two)

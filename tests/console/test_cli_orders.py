@@ -47,7 +47,7 @@ def test_a_node_is_taken_out_of_service_by_name_and_lifted_again(in_plant: Any, 
 
         def answer(query: str, body: bytes) -> Any:
             asked.append(msgspec.json.decode(body))
-            out = OutOfService(by="alice", reason="bearing change", since_us=1, until_us=2)
+            out = OutOfService(by="alice", reason="bearing change", since_us=1, until_us=2, owner="maria")
             status = agent.status()
             standing = None if asked[-1]["lift"] else out
             return msgspec.structs.replace(
@@ -55,15 +55,17 @@ def test_a_node_is_taken_out_of_service_by_name_and_lifted_again(in_plant: Any, 
             )
 
         agent.handle["POST", "/out-of-service"] = answer
-        words = ["service", "press-07", "--reason", "bearing change", "--for", "4h"]
+        words = ["out-of-service", "press-07", "--owner", "maria", "--reason", "bearing change", "--until", "4h"]
         assert (await cli(*words))[0] == 1
         assert asked == []
-        code, out, _ = await cli(*words, "--yes")
-        assert (code, asked[0]["hours"], asked[0]["reason"]) == (0, 4.0, "bearing change")
-        assert "out of service by alice: bearing change" in out
-        code, out, _ = await cli("service", "press-07", "--lift", "--yes")
-        assert (code, out) == (0, "press-07: in service\n")
-        assert (await cli("service", "press-07", "--lift", "--for", "4h", "--yes"))[0] == 2
+        code, out, _ = await cli(*words, "--change", "WO-9", "--yes")
+        told = (asked[0]["reason"], asked[0]["owner"], asked[0]["change_number"])
+        assert (code, round(asked[0]["hours"], 1), told) == (0, 4.0, ("bearing change", "maria", "WO-9"))
+        assert "out of service by alice: bearing change, maria brings it back" in out
+        code, out, _ = await cli("back-in-service", "press-07", "--yes")
+        assert (code, out, "owner" in asked[1]) == (0, "press-07: in service\n", False)
+        words[-1] = "2020-01-01 10:00"
+        assert (await cli(*words, "--yes"))[0] == 2, "the end is past"
 
     in_plant(body)
 
