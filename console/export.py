@@ -1,7 +1,7 @@
-"""Records of nodes as a data set: one file, written as it is read, and NAME.dataset.json that says what it is.
+"""Records of nodes as a data set: one file, written as it is read, and what it is beside it.
 
-Rows stand node by node in the order of their keys. A label is the newest that a person gave. What came from a node is
-hostile: text that a spreadsheet would take for a formula is quoted in CSV, as OWASP's page on CSV injection has it.
+NAME.dataset.json has digests, query and counts; NAME.lineage.ndjson is the same as one OpenLineage event. Rows stand
+node by node in the order of their keys. A label is the newest that a person gave.
 """
 
 from __future__ import annotations
@@ -9,27 +9,21 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
-import csv
 import hashlib
-import io
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from datetime import UTC, datetime
+import tempfile
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal, Protocol
+from typing import Any, BinaryIO, Final, Protocol
 
 import msgspec
 
-from nodeagent.protocol import PAGE_ROWS_MAX, Record, RecordsPage
+from console import exportforms, labelstudio, lineage, parquet
+from console.exportforms import COLUMNS, Form, form_of, time_text
+from nodeagent.protocol import PAGE_ROWS_MAX, RecordsPage
 from store import durable
 
 KEY_MAX: Final = (1 << 63) - 1
-FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-COLUMNS: Final = (
-    "node", "bundle", "key", "revision", "time", "wall_us", "source_us", "latency_us", "score", "label", "decision",
-    "quality", "reason", "digest", "config", "inputs", "outputs",
-)  # fmt: skip
-QUALITY: Final = ("Good", "Uncertain", "Bad")
-Form = Literal["csv", "jsonl"]
+COPY_BYTES: Final = 1 << 20
 
 
 class Reader(Protocol):
@@ -51,15 +45,6 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     bundle: str
     nodes: list[str]
     since_us: int | None = None
-
-
-def form_of(path: Path) -> Form:
-    """By the end of the name. Raises ValueError."""
-    if path.suffix == ".csv":
-        return "csv"
-    if path.suffix in (".jsonl", ".ndjson"):
-        return "jsonl"
-    raise ValueError(f"{path.name} ends in neither .csv nor .jsonl")
 
 
 async def pages(reader: Reader, bundle: str, since_us: int | None) -> AsyncGenerator[RecordsPage, None]:
@@ -93,11 +78,12 @@ async def _before(reader: Reader, bundle: str, since_us: int, last: int) -> int:
 
 
 class Export:
-    """Writes rows and keeps the facts of what was written. `write` takes one page of one node."""
+    """Writes rows and keeps the facts of what was written. `write` takes one page of one node, `end` the end."""
 
     def __init__(self, file: BinaryIO, form: Form) -> None:
         self._file = file
         self._form = form
+        self._render = exportforms.renderer(form)
         self._hash = hashlib.sha256()
         self._size = 0
         self.rows: collections.Counter[str] = collections.Counter()
@@ -107,13 +93,13 @@ class Export:
         }
         self._first_us: int | None = None
         self._last_us: int | None = None
-        if form == "csv":
-            self._put(_csv_line(COLUMNS))
+        self._put(exportforms.head(form))
 
     def write(self, node: str, page: RecordsPage) -> None:
         """Adds a page. Blocking. Raises StoreError's kinds and OSError."""
-        render = _csv_row if self._form == "csv" else _json_row
-        self._put(b"".join(render(node, record) for record in page.records))
+        first = not sum(self.rows.values())
+        rows = (self._render(node, record, first and not at) for at, record in enumerate(page.records))
+        self._put(b"".join(rows))
         self.rows[node] += len(page.records)
         self._lost[node] += sum(gap.count for gap in page.gaps)
         for record in page.records:
@@ -122,17 +108,29 @@ class Export:
             self._first_us = record.wall_us if self._first_us is None else min(self._first_us, record.wall_us)
             self._last_us = record.wall_us if self._last_us is None else max(self._last_us, record.wall_us)
 
+    def end(self) -> None:
+        """Nothing comes after this."""
+        self._put(exportforms.tail(self._form))
+
+    def take(self, file: BinaryIO, other: Path) -> None:
+        """What was written is not the data set but its raw material: the data set is `other`, copied into `file`."""
+        self._file, self._hash, self._size = file, hashlib.sha256(), 0
+        with other.open("rb") as made:
+            while data := made.read(COPY_BYTES):
+                self._put(data)
+
     def facts(self, query: Query, path: Path, *, by: str, made_us: int) -> dict[str, Any]:
         """The content of dataset.json: what, from where, by which question, with which models."""
         return {
             "schema": 1,
-            "made": _time(made_us),
+            "made": time_text(made_us),
             "by": by,
             "tool": "outstation",
             "query": msgspec.to_builtins(query),
             "span": {"first_us": self._first_us, "last_us": self._last_us},
             "rows": {node: self.rows[node] for node in query.nodes},
             "lost": {node: self._lost[node] for node in query.nodes},
+            "form": self._form,
             "columns": list(COLUMNS),
             "models": _known(self._counts["digest"]),
             "pipelines": _known(self._counts["config"]),
@@ -154,19 +152,28 @@ async def export(
     *,
     by: str,
     clock_us: Callable[[], int],
+    form: Form | None = None,
     progress: Callable[[str, int], None] = lambda node, rows: None,
 ) -> dict[str, Any]:
-    """Writes `path`, all or nothing, and its dataset.json; returns that. Raises ValueError, StoreError, OSError."""
-    form = form_of(path)
-    with durable.replacing(path) as file:
-        made = Export(file, form)
+    """Writes `path`, all or nothing, and what stands beside it; returns the facts.
+
+    Raises ValueError, NoDuckDB, StoreError, OSError.
+    """
+    form = form or form_of(path)
+    if form == "parquet" and not parquet.present():
+        parquet.convert(path, path)  # says what to install before anything is read
+    with durable.replacing(path) as file, _raw(path, file, form) as raw:
+        made = Export(raw, form)
         for node in query.nodes:
             async with contextlib.aclosing(pages(readers[node], query.bundle, query.since_us)) as found:
                 async for page in found:
                     await asyncio.to_thread(made.write, node, page)
                     progress(node, made.rows[node])
+        made.end()
+        if form == "parquet":
+            await asyncio.to_thread(_to_parquet, made, raw, file)
     facts = made.facts(query, path, by=by, made_us=clock_us())
-    durable.write_file(facts_path(path), msgspec.json.format(msgspec.json.encode(facts), indent=2) + b"\n")
+    _write_beside(path, facts, form)
     return facts
 
 
@@ -175,44 +182,33 @@ def facts_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}.dataset.json")
 
 
-def safe_cell(value: object) -> str:
-    """A cell that no spreadsheet runs: text that begins as a formula does gets an apostrophe before it."""
-    if value is None:
-        return ""
-    if isinstance(value, int | float):
-        return repr(value)
-    text = str(value)
-    return f"'{text}" if text.startswith(FORMULA) else text
+@contextlib.contextmanager
+def _raw(path: Path, file: BinaryIO, form: Form) -> Iterator[BinaryIO]:
+    """Where rows are written: the file itself, or lines that Parquet is made of, gone when the block ends."""
+    if form != "parquet":
+        yield file
+        return
+    with (
+        tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as folder,
+        open(f"{folder}/lines", "wb") as raw,
+    ):
+        yield raw
 
 
-def _fields(node: str, record: Record) -> dict[str, Any]:
-    return msgspec.structs.asdict(record) | {
-        "node": node,
-        "time": _time(record.wall_us),
-        "quality": QUALITY[record.quality] if 0 <= record.quality < len(QUALITY) else str(record.quality),
-    }
+def _to_parquet(made: Export, raw: BinaryIO, file: BinaryIO) -> None:
+    raw.flush()
+    lines = Path(raw.name)
+    target = lines.with_name("rows.parquet")
+    parquet.convert(lines, target)
+    made.take(file, target)
 
 
-def _csv_row(node: str, record: Record) -> bytes:
-    fields = _fields(node, record)
-    for name in ("inputs", "outputs"):
-        fields[name] = None if fields[name] is None else msgspec.json.encode(fields[name]).decode()
-    return _csv_line([fields[name] for name in COLUMNS])
-
-
-def _csv_line(values: Sequence[object]) -> bytes:
-    line = io.StringIO()
-    csv.writer(line).writerow([safe_cell(value) for value in values])
-    return line.getvalue().encode()
-
-
-def _json_row(node: str, record: Record) -> bytes:
-    fields = _fields(node, record)
-    return msgspec.json.encode({name: fields[name] for name in COLUMNS}) + b"\n"
-
-
-def _time(wall_us: int) -> str:
-    return datetime.fromtimestamp(wall_us / 1e6, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+def _write_beside(path: Path, facts: dict[str, Any], form: Form) -> None:
+    durable.write_file(facts_path(path), msgspec.json.format(msgspec.json.encode(facts), indent=2) + b"\n")
+    event = lineage.event(facts, str(path.parent.resolve()))
+    durable.write_file(path.with_name(f"{path.stem}.lineage.ndjson"), msgspec.json.encode(event) + b"\n")
+    if form == "labelstudio":
+        durable.write_file(path.with_name(f"{path.stem}.labelstudio.xml"), labelstudio.interface(facts["labels"]))
 
 
 def _known(counter: collections.Counter[str]) -> dict[str, int]:

@@ -9,8 +9,10 @@ from pathlib import Path
 from console import figures
 from console.cli.arguments import add_verb, duration_s
 from console.cli.session import Session
-from console.export import Query, export, facts_path, form_of
+from console.export import Query, export, facts_path
+from console.exportforms import form_of
 from console.failure import OK, Failure
+from console.parquet import NoDuckDB
 from store.errors import StoreError
 
 
@@ -20,13 +22,16 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     exported.add_argument("nodes", nargs="+", metavar="NODE")
     exported.add_argument("--bundle", required=True)
     exported.add_argument("--since", type=duration_s, metavar="24h", help="not older than this; left out: all")
-    exported.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help=".csv or .jsonl")
+    exported.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="its end says the form")
+    exported.add_argument(
+        "--format", choices=("parquet", "csv", "jsonl", "labelstudio"), default="", help="where it does not"
+    )
 
 
 async def run(session: Session, args: argparse.Namespace) -> int:
     """Writes the file and dataset.json beside it."""
     try:
-        form_of(args.output)
+        form = form_of(args.output, args.format)
     except ValueError as error:
         raise Failure(str(error), code=2) from error
     nodes = list(dict.fromkeys(args.nodes))
@@ -36,8 +41,10 @@ async def run(session: Session, args: argparse.Namespace) -> int:
         readers = {node: fleet.client(node) for node in nodes}
         try:
             facts = await export(
-                readers, query, args.output, by=session.operator, clock_us=lambda: time.time_ns() // 1000
+                readers, query, args.output, by=session.operator, clock_us=lambda: time.time_ns() // 1000, form=form
             )
+        except NoDuckDB as error:
+            raise Failure(str(error), code=2) from error
         except (StoreError, OSError) as error:
             raise Failure(f"{args.output}: {error}", "nothing was written") from error
     if session.as_json:

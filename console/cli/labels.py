@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import argparse
+from collections import defaultdict
+from pathlib import Path
 
-from console import figures
+from console import figures, labelstudio
 from console import labels as judged
 from console.cli.arguments import add_verb
 from console.cli.session import Session
-from console.failure import OK
+from console.client import AgentClient
+from console.failure import OK, USAGE, Failure
 from console.labels import LABELS_MIN, Verdict
+from console.labelstudio import Given
+from console.wire import AgentError
 from nodeagent.protocol import LabelRow, ReviewItem
 
 
 def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declares the verbs."""
-    queue = add_verb(verbs, "review-queue", review_queue, summary="records that a person should label, the most telling first")
+    summary = "records that a person should label, the most telling first"
+    queue = add_verb(verbs, "review-queue", review_queue, summary=summary)
     queue.add_argument("node")
     queue.add_argument("bundle")
     queue.add_argument("-n", "--limit", type=int, default=20)
+    answer = add_verb(verbs, "labels-import", take, summary="labels that were given in Label Studio, to their nodes")
+    answer.add_argument(
+        "file", type=Path, metavar="FILE", help="its JSON export of tasks that `outstation export` made"
+    )
     shown = add_verb(verbs, "labels", show, summary="labels that were given, and the precision by model version")
     shown.add_argument("bundle")
     shown.add_argument("nodes", nargs="+", metavar="NODE")
@@ -74,6 +84,56 @@ async def show(session: Session, args: argparse.Namespace) -> int:
             f"A precision is shown from {LABELS_MIN} judged records on; `outstation review-queue` says which to judge."
         )
     return OK
+
+
+async def take(session: Session, args: argparse.Namespace) -> int:
+    """Each label is appended once, however often the file is taken in."""
+    try:
+        answer = labelstudio.read(args.file.read_bytes())
+    except (OSError, labelstudio.AnswerRefused) as error:
+        raise Failure(f"{args.file}: {error}", "nothing was labelled", code=USAGE) from error
+    by_node: dict[str, list[Given]] = defaultdict(list)
+    for given in answer.labels:
+        by_node[given.node].append(given)
+    known = {row.name for row in session.catalog.nodes()}
+    if strange := sorted(by_node.keys() - known):
+        raise Failure(f"{args.file} names nodes that this console does not know: {', '.join(strange[:5])}",
+                      "nothing was labelled", code=USAGE)  # fmt: skip
+    added: dict[str, int] = {}
+    gone: dict[str, int] = {}
+    async with session.fleet(sorted(by_node)) as fleet:
+        for node, rows in by_node.items():
+            added[node], gone[node] = await _append(fleet.client(node), rows)
+    if session.as_json:
+        facts = {"added": added, "gone": gone, "unanswered": answer.unanswered, "foreign": answer.foreign}
+        session.json(facts)
+        return OK
+    for node, count in added.items():
+        lost = f", {gone[node]} records are not on the node any more" if gone[node] else ""
+        session.line(f"{node}: {count} of {len(by_node[node])} labels are new{lost}")
+    session.line(f"{answer.unanswered} tasks had no answer, {answer.foreign} were none of ours")
+    return OK
+
+
+async def _append(client: AgentClient, rows: list[Given]) -> tuple[int, int]:
+    """How many labels were added, and how many records were not there any more."""
+    there = {
+        (bundle, row.key, row.label, row.note)
+        for bundle in {given.bundle for given in rows}
+        for row in await client.all_labels(bundle)
+    }
+    added = gone = 0
+    for given in rows:
+        if (given.bundle, given.key, given.label, given.note) in there:
+            continue
+        try:
+            await client.label(given.key, given.bundle, given.label, given.note)
+            added += 1
+        except AgentError as error:
+            if error.error.code != "RECORD.UNKNOWN":
+                raise
+            gone += 1
+    return added, gone
 
 
 def _label(node: str, row: LabelRow) -> tuple[str, ...]:

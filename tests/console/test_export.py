@@ -10,10 +10,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import msgspec
 import pytest
 
-from console.export import COLUMNS, Query, export, facts_path, safe_cell
+from console import parquet
+from console.export import Query, export, facts_path
+from console.exportforms import COLUMNS, form_of, safe_cell
 from nodeagent.protocol import Gap, Record, RecordsPage
 
 BOOT = 1 << 48
@@ -133,6 +136,54 @@ def test_an_export_that_fails_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_name_that_says_no_format_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"neither \.csv nor \.jsonl"):
-        exported(tmp_path / "set.parquet", {})
+@pytest.mark.parametrize(
+    ("name", "chosen", "form"),
+    [
+        ("set.parquet", "", "parquet"),
+        ("set.csv", "csv", "csv"),
+        ("set.json", "", "labelstudio"),
+        ("set.data", "jsonl", "jsonl"),
+    ],
+)
+def test_the_end_of_the_name_says_the_form_or_the_person_does(name: str, chosen: str, form: str) -> None:
+    assert form_of(Path(name), chosen) == form
+
+
+@pytest.mark.parametrize(("name", "chosen"), [("set.txt", ""), ("set.csv", "parquet"), ("set", "")])
+def test_a_name_that_says_no_form_or_another_is_refused(name: str, chosen: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        form_of(Path(name), chosen)
+
+
+def test_a_parquet_file_holds_the_rows_with_their_types_and_nothing_else_is_left(tmp_path: Path) -> None:
+    path = tmp_path / "it's a set.parquet"
+    facts = exported(path, {"a": Node([record(n, inputs=None if n == 3 else [1.5, -2.0]) for n in range(50)])})
+    rows = duckdb.sql(f"SELECT key, score, inputs, quality FROM read_parquet({parquet._quoted(path)})").fetchall()
+    assert len(rows) == 50
+    assert rows[0] == (record(0).key, -0.25, [1.5, -2.0], "Good")
+    assert rows[3][2] is None
+    (file,) = facts["files"]
+    assert file["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert sorted(each.name for each in tmp_path.iterdir()) == [
+        "it's a set.dataset.json", "it's a set.lineage.ndjson", "it's a set.parquet",
+    ]  # fmt: skip
+
+
+def test_duckdb_may_fetch_and_load_no_extension(tmp_path: Path) -> None:
+    connection = duckdb.connect(":memory:", config=parquet.CONFIG)
+    for name in ("autoinstall_known_extensions", "autoload_known_extensions"):
+        assert connection.sql(f"SELECT current_setting('{name}')").fetchall() == [(False,)]
+
+
+def test_one_event_of_openlineage_says_what_went_into_what(tmp_path: Path) -> None:
+    facts = exported(tmp_path / "set.csv", {"a": Node([record(n) for n in range(9)]), "b": Node([])})
+    (line,) = (tmp_path / "set.lineage.ndjson").read_text().splitlines()
+    event = json.loads(line)
+    assert (event["eventType"], event["job"]["name"]) == ("COMPLETE", "export.pump")
+    assert {(each["namespace"], each["name"]) for each in event["inputs"]} == {
+        ("outstation://a", "pump"), ("outstation://b", "pump"),
+    }  # fmt: skip
+    (output,) = event["outputs"]
+    assert output["facets"]["outstation_dataset"]["sha256"] == facts["files"][0]["sha256"]
+    assert output["outputFacets"]["outputStatistics"]["rowCount"] == 9
+    assert all("_schemaURL" in facet for facet in (*output["facets"].values(), *output["outputFacets"].values()))
