@@ -100,7 +100,6 @@ COMMANDS: Final[tuple[Command, ...]] = (
             ("fleet", "node", "alerts", "records", "ledger", "chain"), 5),
     Command("checks", "c", "c", "checks", "The node looks at itself: what is not well, and what to do",
             ABOUT_A_NODE, 8),
-    Command("checks", "c", "c", "checks", "The node looks at itself: what is not well, and what to do", ABOUT_A_NODE, 8),
     Command("acknowledge", "a", "a", "ack", "Acknowledge the alert: shown in row two, or under the cursor",
             ABOUT_A_NODE, 6),
     Command("shelve", "z", "z", "shelve", "Keep this alert quiet for a time, or no longer", ("alerts",), 7,
@@ -132,6 +131,8 @@ COMMANDS: Final[tuple[Command, ...]] = (
             operate=True),
     Command("more", "space", "space", "more", "What is further down", ("rollouts",), 6, palette=False),
     Command("less", "b", "b", "less", "What is further up", ("rollouts",), palette=False),
+    Command("alert_history", "H", "H", "history", "Alerts that were: when, for how long, who acknowledged and why",
+            ("alerts",), 8),
     # what the console keeps
     Command("bundle_add", "i", "i", "add", "Take a bundle from a .ostn file or a stick", ("catalog",), 4),
     Command("bundle_deploy", "d", "d", "deploy", "Deploy this bundle to the marked node, or to one that you choose",
@@ -146,7 +147,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     Command("accept_break", "A", "A", "accept", "End a broken history's alarm, under your name and with a reason",
             ("ledger", "chain"), 7, operate=True),
     Command("node_add", "n", "n", "add node", "Add a node to this console's fleet", ("fleet",), 14),
-    Command("demo", "ctrl+d", "ctrl-d", "demo", "Leave, and start a plant of twelve agents on this machine", ("fleet",)),
+    Command("demo", "ctrl+d", "ctrl-d", "demo", "Leave, and start a plant of twelve agents here", ("fleet",)),
     # the seat
     Command("operate", "o", "o", "operate", "OPERATE, where nodes can be changed, or back to MONITOR", MAIN, 12),
     Command("yank", "y", "y", "yank", "Copy what the cursor is on: clipboard, tmux buffer and a file", EVERYWHERE),

@@ -17,6 +17,7 @@ from textual.timer import Timer
 from console import figures
 from console.board import Board, BoardAlert, survey
 from console.driver import ConsoleDriver, ThinApp, leave_at_once
+from console.floods import FLOOD_MIN, Flood, group
 from console.messages import BoardChanged, Said, WorkChanged
 from console.opening import Background, Opened, Opening, OpeningFailed
 from console.operations import OnStep, OperationFailed, Operations, Step
@@ -70,6 +71,7 @@ class Seat(ThinApp, inherit_bindings=False):
         self.opened = opening if isinstance(opening, Opened) else None
         self._opening = opening if not isinstance(opening, Opened) else None
         self.operator, self.terminal, self.clock = operator, terminal, clock
+        self.link = terminal.link
         self.look = look_for(look or default_name(terminal), terminal)
         self.works = Works()
         self.board = Board()
@@ -99,7 +101,7 @@ class Seat(ThinApp, inherit_bindings=False):
         return FleetPage(self.look)
 
     def on_mount(self) -> None:
-        self._ticker = self.set_interval(self.terminal.link.period_s, self.tick)
+        self._ticker = self.set_interval(self.link.period_s, self.tick)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, partial(self.exit, EXIT_TERMINATED, EXIT_TERMINATED))
@@ -204,17 +206,27 @@ class Seat(ThinApp, inherit_bindings=False):
         if alert is None:
             self._alert_shown = ("", 0.0)
             return None
-        if self._alert_shown[0] != alert.key:
-            self._alert_shown = (alert.key, self.clock.monotonic_s())
+        flood = self.flood_shown()
+        shown, key = (flood.first, flood.key) if flood is not None else (alert, alert.key)
+        if self._alert_shown[0] != key:
+            self._alert_shown = (key, self.clock.monotonic_s())
         return AlertValues(
             urgent=alert.urgent,
-            at=figures.clock(alert.since_s) if alert.since_s else "",
-            node=alert.node,
-            text=alert.message,
-            age=figures.age(self.board.wall_s - alert.since_s) if alert.since_s else "",
-            keys=(("a", "ack"),),
-            more=len(self.board.waiting) - 1,
+            at=figures.clock(shown.since_s) if shown.since_s else "",
+            node=alert.node if flood is None else f"{len(flood.alerts)} alerts",
+            text=alert.message if flood is None else flood.message,
+            age=figures.age(self.board.wall_s - shown.since_s) if shown.since_s else "",
+            keys=(("a", "ack"),) if flood is None else (("2", "open"),),
+            more=len(self.board.waiting) - (1 if flood is None else len(flood.alerts)),
         )
+
+    def flood_shown(self) -> Flood | None:
+        """The flood that the alert of the second row is a part of; None for one alone."""
+        waiting = self.board.waiting
+        if len(waiting) < FLOOD_MIN:
+            return None
+        first = group(waiting, self.board.nodes)[0]
+        return first if first.is_flood else None
 
     # ------------------------------------------------------------ work
 
@@ -344,6 +356,8 @@ class Seat(ThinApp, inherit_bindings=False):
         alert = self.alert_shown()
         if alert is None:
             self.say("no alert waits to be acknowledged")
+        elif (flood := self.flood_shown()) is not None:
+            self.say(f"{len(flood.alerts)} alerts at once: 2 shows them, a there acknowledges all of them")
         elif self.clock.monotonic_s() - self._alert_shown[1] < 0.5:
             self.say("the alert has just changed: read it, then press a again", "warn")
         else:
@@ -382,8 +396,9 @@ class Seat(ThinApp, inherit_bindings=False):
         """How often the fleet is looked at from now on."""
         if self._ticker is not None:
             self._ticker.stop()
-        self._ticker = self.set_interval(LINKS[name].period_s, self.tick)
-        self.say(f"link {name}: the fleet is looked at every {LINKS[name].period_s:.0f} s")
+        self.link = LINKS[name]
+        self._ticker = self.set_interval(self.link.period_s, self.tick)
+        self.say(f"link {name}: the fleet is looked at every {self.link.period_s:.0f} s")
 
     def go(self, screen: str, node: str = "") -> None:
         """Shows a place and remembers it."""

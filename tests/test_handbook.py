@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from console import alertbook
 from console.cli.parser import add_verbs
 from nodeagent.health import alerts, default_rules
 from nodeagent.protocol import ERRORS
@@ -40,6 +41,11 @@ def codes_raised() -> set[str]:
 
 def test_the_handbook_says_what_to_do_for_each_alert_and_for_no_other() -> None:
     assert set(rows(ALERTS)) == codes_raised()
+
+
+def test_the_alert_screen_says_the_same_as_the_handbook() -> None:
+    """`python -m console.alertbook` prints the table."""
+    assert alertbook.table() in ALERTS
 
 
 def test_the_latched_alerts_are_marked() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_right, insort_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -18,7 +18,8 @@ from widgets.look import Look, Role, Span
 
 LINES_MAX: Final = 1_000_000
 TRIM_PARTS: Final = 20
-SCAN_LINES: Final = 20_000
+SCAN_LINES: Final = 8_000
+FEW: Final = 64
 SCAN_S: Final = 0.001
 SHIFT_CELLS: Final = 20
 WHEEL_LINES: Final = 3
@@ -269,6 +270,9 @@ def _merge(entries: list[Entry], new: list[Entry]) -> int:
     if place is None:
         place = len(entries)
         entries.extend(new)
+    elif len(entries) - place > FEW * len(new):
+        for entry in new:
+            insort_right(entries, entry, key=_TIME)
     else:
         entries[place:] = sorted((*entries[place:], *new), key=_TIME)
     return place
