@@ -54,6 +54,7 @@ from nodeagent.protocol import (
     RevertRequest,
     ReviewRequest,
     Revision,
+    ShadowRequest,
     StageRequest,
     Status,
     Tap,
@@ -408,6 +409,31 @@ class AgentClient(DataClient):
         )
         path = f"/deployments/{_segment(deployment)}/gate"
         return await self._post(Deployment, path, request, timeout_s=GATE_REQUEST_S)
+
+    async def shadow(
+        self,
+        deployment: str,
+        *,
+        lease: int | None,
+        seconds: float,
+        rows_min: int = 50,
+        agreement_min: float = 0.9,
+        score_shift_max: float | None = None,
+        latency_ms_p95_max: float | None = None,
+        latency_ratio_max: float | None = None,
+    ) -> Deployment:
+        """Feeds a candidate live beside what runs for `seconds`, 0 ends that; `preflight["shadow"]` tells how it is."""
+        request = ShadowRequest(
+            node_id=await self.identify(),
+            lease=lease,
+            seconds=seconds,
+            rows_min=rows_min,
+            agreement_min=agreement_min,
+            score_shift_max=score_shift_max,
+            latency_ms_p95_max=latency_ms_p95_max,
+            latency_ratio_max=latency_ratio_max,
+        )
+        return await self._post(Deployment, f"/deployments/{_segment(deployment)}/shadow", request)
 
     async def extend(self, deployment: str, window_s: float, *, lease: int | None) -> Deployment:
         """Gives a trial a new window from now."""

@@ -26,6 +26,7 @@ PAGE_ROWS_MAX = 1_000
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 DIGEST_PATTERN = r"^sha256:[0-9a-f]{64}$"
 TRIAL_WINDOW_S_MIN = 5
+SHADOW_S_MAX = 7 * 86_400
 TRIAL_WINDOW_S_MAX = 86_400
 LEASE_S = 60
 SHELVE_HOURS_MAX = 72.0
@@ -710,6 +711,35 @@ class GateVerdict(msgspec.Struct, frozen=True, kw_only=True):
     notes: list[str] = []
 
 
+class ShadowRequest(Write, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST deployments/ID/shadow: the candidate fed live beside the active revision for `seconds`; 0 ends it now.
+
+    Limits as GateRequest has them, over the sweeps that both answered.
+    """
+
+    seconds: float = 1_800.0
+    rows_min: int = 50
+    agreement_min: float = 0.9
+    score_shift_max: float | None = None
+    latency_ms_p95_max: float | None = None
+    latency_ratio_max: float | None = None
+
+
+class ShadowVerdict(GateVerdict, frozen=True, kw_only=True):
+    """How a candidate did as a shadow; kept as `shadow` in Deployment.preflight. `running`: no verdict yet.
+
+    `compared_s`: how long it was fed, `shed_s`: how long it was not, to leave room. `unpaired`: answers without a
+    partner. Latencies are those of the pipeline.
+    """
+
+    running: bool = False
+    seconds: float = 0.0
+    left_s: float = 0.0
+    compared_s: float = 0.0
+    shed_s: float = 0.0
+    unpaired: int = 0
+
+
 class ExtendRequest(Write, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """POST deployments/ID/extend: a new window from now."""
 
@@ -960,6 +990,7 @@ ROUTES: dict[tuple[str, str], tuple[Any, Any, bool]] = {
     ("GET", "/agent/v1/deployments/{id}"): (None, Deployment, False),
     ("POST", "/agent/v1/deployments/{id}/preflight"): (DeploymentRequest, Deployment, True),
     ("POST", "/agent/v1/deployments/{id}/gate"): (GateRequest, Deployment, True),
+    ("POST", "/agent/v1/deployments/{id}/shadow"): (ShadowRequest, Deployment, True),
     ("POST", "/agent/v1/deployments/{id}/activate"): (DeploymentRequest, Deployment, True),
     ("POST", "/agent/v1/deployments/{id}/confirm"): (DeploymentRequest, Deployment, True),
     ("POST", "/agent/v1/deployments/{id}/extend"): (ExtendRequest, Deployment, True),

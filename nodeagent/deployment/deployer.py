@@ -15,6 +15,7 @@ from nodeagent.deployment.deployment import FINAL, Event
 from nodeagent.deployment.preflight import Preflight
 from nodeagent.deployment.recorder_gate import RecorderGate
 from nodeagent.deployment.rows import view
+from nodeagent.deployment.shadow import Shadows
 from nodeagent.deployment.switcher import UNUSABLE
 from nodeagent.deployment.transitions import Details, Fence, Known, stage_known
 from nodeagent.deployment.trial import Trial
@@ -22,7 +23,7 @@ from nodeagent.health.alerts import Condition
 from nodeagent.http.message import HttpError
 from nodeagent.parts import Parts
 from nodeagent.protocol import Deployment as View
-from nodeagent.protocol import DeploymentState, GateRequest, HostHealth, StageRequest
+from nodeagent.protocol import DeploymentState, GateRequest, HostHealth, ShadowRequest, StageRequest
 from store.node.deployments import Deployment, Failure
 from store.node.revisions import Revision
 
@@ -46,6 +47,7 @@ class Deployer:
         self.trial.on_alert, self.trial.on_final = on_alert, on_final
         self.preflights = Preflight(parts, on_final)
         self.recorder_gate = RecorderGate(parts, self.preflights)
+        self.shadows = Shadows(parts, self.preflights)
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def stage(self, request: StageRequest, actor: str, fence: Fence) -> View:
@@ -72,7 +74,8 @@ class Deployer:
             except UNUSABLE:  # what the manifest names is not known while it is missing itself
                 needs = set()
             missing = self._parts.staging.missing_of(row, needs)
-        return view(row, now_us=self._parts.clock.boottime_us(), missing=missing)
+        found = view(row, now_us=self._parts.clock.boottime_us(), missing=missing)
+        return self.shadows.shown(found)
 
     async def preflight(self, id_: str, actor: str, fence: Fence, *, allow_gap: bool) -> View:
         """STAGED -> PREFLIGHT_OK. A repeat is answered with the row as it stands."""
@@ -87,9 +90,19 @@ class Deployer:
 
         return await self.own(gate())
 
+    async def shadow(self, id_: str, actor: str, fence: Fence, request: ShadowRequest) -> View:
+        """The candidate of PREFLIGHT_OK, fed live and compared for a stated time; it is STAGED again at the end."""
+
+        async def shadow() -> View:
+            await self.shadows.begin(await self._rows.find(id_), actor, fence, request)
+            return await self.view(await self._rows.find(id_))
+
+        return await self.own(shadow())
+
     async def activate(self, id_: str, actor: str, fence: Fence) -> View:
         """PREFLIGHT_OK -> TRIAL; answers when the plant is with the new revision."""
         admission.admit(self._parts)
+        self.shadows.check_free(id_)
 
         async def activate() -> View:
             row = await self.trial.activate(id_, actor, fence)
@@ -148,7 +161,8 @@ class Deployer:
         await self.own(self.trial.tick(host))
 
     async def close(self) -> None:
-        """Waits for what is under way."""
+        """Waits for what is under way; a shadow ends with the agent."""
+        await self.shadows.close()
         while self._tasks:
             await asyncio.wait(self._tasks)
 

@@ -36,6 +36,7 @@ class DeploymentHandlers:
             ("GET", one): self.show,
             ("POST", f"{one}/preflight"): self.preflight,
             ("POST", f"{one}/gate"): self.gate,
+            ("POST", f"{one}/shadow"): self.shadow,
             ("POST", f"{one}/activate"): self.activate,
             ("POST", f"{one}/confirm"): self.confirm,
             ("POST", f"{one}/extend"): self.extend,
@@ -80,6 +81,10 @@ class DeploymentHandlers:
 
     async def gate(self, call: Call) -> Deployment:
         return await self.deployer.gate(call.path["id"], call.actor, self._fence(call), call.body)
+
+    async def shadow(self, call: Call) -> Deployment:
+        """Begins, or with no seconds ends, a shadow; the answer does not wait for its end."""
+        return await self.deployer.shadow(call.path["id"], call.actor, self._fence(call), call.body)
 
     async def activate(self, call: Call) -> Deployment:
         """The node's policy is asked for every bundle that is not on trial yet; a repeat is answered as it stands."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import resource
@@ -16,6 +17,7 @@ OPEN_FILES_MAX = 4_096
 PR_SET_PDEATHSIG = 1
 EXIT_ORPHAN = 70
 WORKER_OOM_SCORE = 500
+NICE_LAST = 19
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,17 @@ class Limits:
         if self.oom_score:
             with open("/proc/self/oom_score_adj", "w") as file:
                 file.write(str(self.oom_score))
+
+
+def yield_to_others(pid: int) -> None:
+    """Every thread of a process gets processor time where nobody else wants it. One that ended: nothing is done."""
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except FileNotFoundError:
+        return
+    for thread in threads:
+        with contextlib.suppress(ProcessLookupError):
+            os.setpriority(os.PRIO_PROCESS, int(thread), NICE_LAST)
 
 
 def tie_to_parent_of(parent: int) -> None:

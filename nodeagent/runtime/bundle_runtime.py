@@ -16,7 +16,7 @@ from nodeagent.processes.memory import available_bytes, fits_beside
 from nodeagent.protocol import BundleTelemetry, WorkerState
 from nodeagent.runtime import plant_move
 from nodeagent.runtime.crew import ORDER_S_MAX, Crew, Surroundings, same
-from nodeagent.runtime.runtime_report import Refused, RuntimeEvent, SwitchReport
+from nodeagent.runtime.runtime_report import Refused, RuntimeEvent, ShadowStanding, SwitchReport
 from nodeagent.runtime.safe_values import SafeValues
 from nodeagent.runtime.unavailable import Unavailable
 from nodeagent.runtime.worker_link import OrderRefused, WorkerGone, WorkerLink
@@ -285,6 +285,23 @@ class BundleRuntime:
                 self._say("warning", f"the warm worker did not take over: {error.message}")
         self.previous = None
         return await self._start_anew(previous, self.wanted)
+
+    async def cast_shadow(self) -> str:
+        """Compares the candidate live with the active worker, whose name is returned. Raises Refused."""
+        try:
+            return await self._crew.cast_shadow()
+        except (WorkerGone, OrderRefused) as error:
+            raise Refused("DEPLOYMENT.PREFLIGHT", f"no shadow of {self.bundle}: {error}") from error
+
+    async def shed_shadow(self) -> None:
+        """Leaves the candidate without sweeps for now. Raises Refused."""
+        try:
+            await self._crew.shed_shadow()
+        except (WorkerGone, OrderRefused) as error:
+            raise Refused("DEPLOYMENT.PREFLIGHT", f"the shadow of {self.bundle}: {error}") from error
+
+    def shadow_standing(self) -> ShadowStanding | None:
+        return self._crew.shadow_standing()
 
     async def discard(self) -> None:
         """Drops a prepared candidate."""

@@ -11,7 +11,8 @@ import msgspec
 
 from nodeagent.clock import Clock
 from nodeagent.processes.launcher_client import LauncherClient, LauncherError, WorkerExit
-from nodeagent.runtime.runtime_report import Refused, RuntimeEvent
+from nodeagent.processes.limits import yield_to_others
+from nodeagent.runtime.runtime_report import Refused, RuntimeEvent, ShadowStanding
 from nodeagent.runtime.worker_link import WorkerGone, WorkerLink
 from nodeagent.runtime.worker_spec import WorkerSpecs
 from nodeagent.spec import Activation, Role
@@ -111,6 +112,40 @@ class Crew:
         """Lets an active worker pass its sweeps to another one. Raises WorkerGone, OrderRefused."""
         if source is not None and sink is not None and source.state == "active" and sink.activation.pipeline_path:
             await source.ask("feed", timeout_s=ORDER_S_MAX, path=str(sink.socket_path))
+
+    async def cast_shadow(self) -> str:
+        """Feeds the candidate with sweeps and answers of the active worker, from empty windows; that worker's name.
+
+        Raises WorkerGone, OrderRefused.
+        """
+        source, sink = self.active, self.candidate
+        if sink is None or sink.state != "candidate":
+            raise WorkerGone("there is no candidate")
+        if source is None or source.state != "active":
+            raise WorkerGone("nothing is active to be compared with")
+        yield_to_others(sink.pid)
+        await sink.ask("shadow", timeout_s=ORDER_S_MAX, on=True)
+        await source.ask("feed", timeout_s=ORDER_S_MAX, path=str(sink.socket_path), compare=True)
+        return source.worker
+
+    async def shed_shadow(self) -> None:
+        """Feeds the candidate no more, for now. Raises WorkerGone, OrderRefused."""
+        if self.active is not None and self.candidate is not None:
+            await self.active.ask("unfeed", timeout_s=ORDER_S_MAX, path=str(self.candidate.socket_path))
+
+    def shadow_standing(self) -> ShadowStanding | None:
+        """How the candidate does; None where there is none."""
+        link, active = self.candidate, self.active
+        if link is None:
+            return None
+        figures, told = link.shadow, active.telemetry if active is not None else None
+        return ShadowStanding(
+            figures=figures,
+            candidate_waiting=int(figures["waiting"]) if figures else 0,
+            active_waiting=told.queue if told is not None else 0,
+            active=active.worker if active is not None and active.state == "active" else "",
+            ended=link.reason if link.state == "ended" else "",
+        )
 
     def _link(self, worker: str, activation: Activation) -> WorkerLink:
         link = WorkerLink(

@@ -18,7 +18,7 @@ from nodeagent.protocol import BundleTelemetry, Tap
 from nodeagent.runtime.bundle_runtime import BundleRuntime
 from nodeagent.runtime.crew import Surroundings
 from nodeagent.runtime.probation_start import probation
-from nodeagent.runtime.runtime_report import Refused, RuntimeEvent, SwitchReport
+from nodeagent.runtime.runtime_report import Refused, RuntimeEvent, ShadowStanding, SwitchReport
 from nodeagent.runtime.worker_spec import WorkerSpecs, activation_of
 from nodeagent.settings import Settings
 from nodeagent.spec import Activation
@@ -110,6 +110,25 @@ class Runtimes:
         runtime = self._bundle(bundle)
         async with runtime.lock:
             return await runtime.switch_back()
+
+    async def cast_shadow(self, bundle: str) -> str:
+        """Feeds a prepared candidate live beside the active worker, and compares; that worker's name. Raises Refused.
+
+        Again, behind an interruption or for another active worker: it begins with empty windows.
+        """
+        runtime = self._bundle(bundle)
+        async with runtime.lock:
+            return await runtime.cast_shadow()
+
+    async def shed_shadow(self, bundle: str) -> None:
+        """Leaves the candidate without sweeps until `cast_shadow`. Raises Refused."""
+        runtime = self._bundle(bundle)
+        async with runtime.lock:
+            await runtime.shed_shadow()
+
+    def shadow_standing(self, bundle: str) -> ShadowStanding | None:
+        """The compared candidate as of its last heartbeat; None where there is none."""
+        return self._bundle(bundle).shadow_standing()
 
     async def discard(self, bundle: str) -> None:
         """Drops a prepared candidate."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -24,6 +24,20 @@ class SwitchReport(msgspec.Struct, frozen=True, kw_only=True):
     connections_passed: int
     from_revision: int | None
     to_revision: int
+
+
+class ShadowStanding(msgspec.Struct, frozen=True, kw_only=True):
+    """A candidate that is compared, as of its last heartbeat. `ended`: why it lives no more.
+
+    `candidate_waiting`: sweeps before the candidate; `active_waiting`: what waits in the active worker, by the name of
+    `active`.
+    """
+
+    figures: dict[str, Any] | None
+    candidate_waiting: int
+    active_waiting: int
+    active: str
+    ended: str = ""
 
 
 class RuntimeEvent(msgspec.Struct, frozen=True, kw_only=True):

@@ -52,6 +52,7 @@ class WorkerLink:
         self.state: State = "starting"
         self.warm = False
         self.telemetry: BundleTelemetry | None = None
+        self.shadow: dict[str, Any] | None = None
         self.silent_s = 0.0
         self.reason = ""
         self._launcher = launcher
@@ -194,6 +195,7 @@ class WorkerLink:
         self.warm = bool(body["warm"])
         if "telemetry" in body:
             self.telemetry = msgspec.convert(body["telemetry"], BundleTelemetry)
+            self.shadow = body.get("shadow")
         self._on_beat(self)
         self._notify()
 

@@ -70,6 +70,7 @@ async def work(document: WorkerDocument, clock: Clock) -> int:
         clock=clock,
         held=document.hold,
         on_frames=control.frames,
+        on_said=control.said,
         failed=end,
         log=control.log,
     )

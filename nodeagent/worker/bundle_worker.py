@@ -13,7 +13,7 @@ import socket
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from nodeagent.clock import Clock
 from nodeagent.frame import Frame
@@ -26,6 +26,7 @@ from nodeagent.spec import Activation
 from nodeagent.worker.loading import Loaded
 from nodeagent.worker.plant import Plant
 from nodeagent.worker.plant_right import PlantRight
+from nodeagent.worker.shadow import Said
 from nodeagent.worker.stats import Rates, WorkerStats
 from store.recorder import Recorder
 from store.segment import Row
@@ -47,7 +48,10 @@ class Inheritance:
 
 
 class BundleWorker:
-    """`failed` is told of what must end the process; `on_frames` gets every sweep of the active worker."""
+    """`failed` is told of what must end the process; `on_frames` gets every sweep of the active worker.
+
+    `on_said` gets, before that, a way to what the sweep led to.
+    """
 
     def __init__(
         self,
@@ -58,6 +62,7 @@ class BundleWorker:
         clock: Clock,
         held: bool,
         on_frames: Callable[[Sequence[Frame]], None],
+        on_said: Callable[[Callable[[], list[Said]]], None],
         failed: Callable[[BaseException], None],
         log: Callable[[str, str], None],
     ) -> None:
@@ -86,6 +91,7 @@ class BundleWorker:
                 clock=clock,
                 stats=self.stats,
                 on_frames=on_frames,
+                on_said=on_said,
                 failed=failed,
             )
             self._plant.start()
@@ -104,6 +110,22 @@ class BundleWorker:
         """A sweep of the active worker, for one that is not."""
         if self._plant is not None and self.state != "active":
             self._plant.feed(frame)
+
+    def cast_shadow(self, on: bool) -> None:
+        """Begins to compare, begins anew behind an interruption, or ends it. Only for one that is not active."""
+        if self._plant is not None and self.state != "active":
+            self._plant.cast_shadow(on)
+
+    def heard(self, rows: Sequence[Sequence[Any]]) -> None:
+        """What the active worker said to the sweep that comes next."""
+        if self._plant is not None and self._plant.shadow is not None and self._plant.engine.warm:
+            self._plant.shadow.heard([Said(*row) for row in rows])
+
+    def shadow_figures(self) -> dict[str, Any] | None:
+        """How the comparison stands; None while there is none."""
+        if self._plant is None or self._plant.shadow is None:
+            return None
+        return self._plant.shadow.figures() | {"waiting": self._plant.waiting}
 
     async def activate(self, left: Inheritance | None = None) -> float:
         """Takes the right, goes on where `left` stands, opens everything. Milliseconds in which nobody had the plant.

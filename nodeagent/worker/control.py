@@ -21,6 +21,7 @@ from nodeagent.protocol import Tap
 from nodeagent.worker import frame_wire, handover
 from nodeagent.worker.bundle_worker import BundleWorker
 from nodeagent.worker.plant_right import RightHeld
+from nodeagent.worker.shadow import Said
 
 BEAT_S: Final = 1.0
 FEED_BYTES_MAX: Final = 16 << 20
@@ -38,6 +39,7 @@ class WorkerControl:
         self._watchers: set[Channel] = set()
         self._tappers: set[Channel] = set()
         self._feeds: dict[str, Channel] = {}
+        self._shadows: set[str] = set()
         self._order = asyncio.Lock()
         self._channels: set[Channel] = set()
         self.feeds_dropped_total = 0
@@ -69,6 +71,14 @@ class WorkerControl:
                 except ChannelClosed:
                     self._feeds.pop(path, None)
                     break
+
+    def said(self, rows: Callable[[], list[Said]]) -> None:
+        """Passes what we made of the next sweeps to those that are compared with us, and to nobody else."""
+        for path in self._shadows & self._feeds.keys():
+            channel = self._feeds[path]
+            if channel.waiting_bytes <= FEED_BYTES_MAX:
+                with contextlib.suppress(ChannelClosed):
+                    channel.send({"op": "said", "rows": [tuple(row) for row in rows()]})
 
     def log(self, level: str, text: str) -> None:
         """One line for the node's log; to stderr while nobody watches."""
@@ -112,6 +122,8 @@ class WorkerControl:
                 worker.feed(frame_wire.decode(message.payload))
             except StateRefused as error:
                 raise ChannelClosed(str(error)) from error
+        elif op == "said":
+            worker.heard(message.body["rows"])
         elif op == "take":
             async with self._order:
                 await handover.take(worker, channel, message)
@@ -139,7 +151,11 @@ class WorkerControl:
             case "feed":
                 if body["path"] not in self._feeds:
                     self._feeds[body["path"]] = await Channel.connect(Path(body["path"]))
+                (self._shadows.add if body.get("compare") else self._shadows.discard)(body["path"])
+            case "shadow":
+                worker.cast_shadow(bool(body["on"]))
             case "unfeed":
+                self._shadows.discard(body["path"])
                 if (fed := self._feeds.pop(body["path"], None)) is not None:
                     fed.close()
             case "hold":
@@ -182,6 +198,8 @@ class WorkerControl:
             if self._worker.done():
                 worker = self._worker.result()
                 body["telemetry"] = worker.telemetry(worker.tick(now_s - last_s))
+                if (figures := worker.shadow_figures()) is not None:
+                    body["shadow"] = figures
             last_s = now_s
             self._tell(body)
 

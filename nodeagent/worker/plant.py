@@ -21,6 +21,7 @@ from nodeagent.sources.source import SourceContext
 from nodeagent.spec import Activation
 from nodeagent.worker.intakes import Intakes
 from nodeagent.worker.outputs import Outputs
+from nodeagent.worker.shadow import Said, Shadow, said
 from nodeagent.worker.stats import WorkerStats
 from nodeagent.worker.sweeps import Sweeps
 from store import durable
@@ -47,9 +48,13 @@ class Plant:
         clock: Clock,
         stats: WorkerStats,
         on_frames: Callable[[Sequence[Frame]], None],
+        on_said: Callable[[Callable[[], list[Said]]], None],
         failed: Callable[[BaseException], None],
     ) -> None:
         self.engine = engine
+        self.shadow: Shadow | None = None
+        self._cold = engine.state()
+        self._on_said = on_said
         self.doors = doors
         self.drift = drift
         self.alarm = StandingAlarm(config.decide.options)
@@ -75,6 +80,7 @@ class Plant:
 
     async def open(self, recorder: Recorder, *, held: bool) -> None:
         """Connects to the plant. The caller holds the right."""
+        self.shadow = None
         work_dir = Path(self._activation.work_dir)
         self._outputs = Outputs.create(
             self._config, sink_context(self._activation, self._config, self._clock, recorder)
@@ -86,6 +92,18 @@ class Plant:
         context = SourceContext(clock=self._clock, work_dir=work_dir, doors=self.doors)
         self._intakes = Intakes.create(self._config, context, self._sweeps.offer, failed=self._failed)
         self._intakes.open()
+
+    def cast_shadow(self, on: bool) -> None:
+        """Compares from here on what is made of fed frames with what is heard, from empty windows; or ends it."""
+        if not on:
+            self.shadow = None
+            return
+        if self.shadow is None:
+            self.shadow = Shadow()
+        else:
+            self.shadow.forget_waiting()
+            self._sweeps.forget()
+            self.engine.restore(self._cold)
 
     async def end_sweep(self) -> None:
         """Closes the sources and takes what they brought through the engine. Nothing comes in after it."""
@@ -145,8 +163,12 @@ class Plant:
         return [] if self._outputs is None else self._outputs.telemetry()
 
     def _decided(self, outcomes: list[Outcome]) -> None:
+        cost_us = self._sweeps.turn_us
         if self._outputs is None:
+            if self.shadow is not None and self.engine.warm:
+                self.shadow.made(said(outcomes, cost_us))
             return
+        self._on_said(lambda: said(outcomes, cost_us))
         for outcome in outcomes:
             self._stats.outcome(outcome)
         self.drift.saw(outcomes)

@@ -21,7 +21,7 @@ SMOOTHING: Final = 0.2
 class Sweeps:
     """Feeds one engine. `on_outcomes` gets what each turn led to, `on_frames` the frames that went in.
 
-    Past FRAMES_WAITING_MAX the oldest frame is dropped and counted.
+    Past FRAMES_WAITING_MAX the oldest frame is dropped and counted. `turn_us`: what a frame of the last turn took.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class Sweeps:
         self._cost_s = 0.0
         self._thread: ThreadPoolExecutor | None = None
         self.dropped_total = 0
+        self.turn_us = 0
 
     @property
     def waiting(self) -> int:
@@ -67,13 +68,19 @@ class Sweeps:
                     turn = [self._waiting.popleft() for _ in range(min(len(self._waiting), TURN_FRAMES_MAX))]
                     begun_s = loop.time()
                     outcomes = await self._push(turn)
-                    self._cost_s += SMOOTHING * ((loop.time() - begun_s) - self._cost_s)
+                    took_s = loop.time() - begun_s
+                    self._cost_s += SMOOTHING * (took_s - self._cost_s)
+                    self.turn_us = round(took_s * 1e6 / len(turn))
                     self._on_outcomes(outcomes)
                     self._on_frames(turn)
                 self._idle.set()
         finally:
             if self._thread is not None:
                 self._thread.shutdown(wait=False)
+
+    def forget(self) -> None:
+        """Drops what waits."""
+        self._waiting.clear()
 
     async def settled(self, timeout_s: float) -> bool:
         """Waits until every frame that was offered has gone through. False: not in time."""

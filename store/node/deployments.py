@@ -176,7 +176,8 @@ def set_preflight_ok(
 ) -> Deployment:
     """STAGED -> PREFLIGHT_OK with what the candidate showed, under the bindings it was tried with."""
     with transaction(connection):
-        values = {"preflight": json.dumps(preflight), "binding_revision": binding_revision}
+        showed = json.dumps({**_verdicts(_must(connection, id_)), **preflight})
+        values = {"preflight": showed, "binding_revision": binding_revision}
         return _move(connection, stamp, id_, {"STAGED"}, "PREFLIGHT_OK", values)
 
 
@@ -194,10 +195,31 @@ def set_gate(connection: sqlite3.Connection, stamp: Stamp, id_: str, gate: Mappi
         return _must(connection, id_)
 
 
-def drop_preflight(connection: sqlite3.Connection, stamp: Stamp, id_: str) -> Deployment:
-    """PREFLIGHT_OK -> STAGED: the candidate is gone, as after a restart."""
+def set_shadow(connection: sqlite3.Connection, stamp: Stamp, id_: str, shadow: Mapping[str, Any]) -> Deployment:
+    """Keeps that a shadow runs, or its verdict; the ledger gets which."""
     with transaction(connection):
-        return _move(connection, stamp, id_, {"PREFLIGHT_OK"}, "STAGED", {"preflight": "{}"})
+        row = _must(connection, id_)
+        if row.state != "PREFLIGHT_OK":
+            raise WrongState(row, "shadow")
+        showed = json.dumps({**row.preflight, "shadow": shadow})
+        connection.execute("UPDATE deployments SET preflight = ? WHERE id = ?", (showed, id_))
+        told = ("verdict", "reasons", "rows", "agreement", "seconds", "compared_s", "shed_s")
+        detail = {"bundle": row.bundle, **{name: shadow.get(name) for name in told}}
+        action = "deployment.shadow_begun" if shadow.get("running") else "deployment.shadow"
+        ledger.note(connection, stamp, action, id_, detail)
+        return _must(connection, id_)
+
+
+def _verdicts(row: Deployment) -> dict[str, Any]:
+    """What a candidate showed that is true whether or not it is still in memory."""
+    return {name: row.preflight[name] for name in ("gate", "shadow") if name in row.preflight}
+
+
+def drop_preflight(connection: sqlite3.Connection, stamp: Stamp, id_: str) -> Deployment:
+    """PREFLIGHT_OK -> STAGED: the candidate is gone, as after a restart; verdicts on it stay."""
+    with transaction(connection):
+        kept = _verdicts(_must(connection, id_))
+        return _move(connection, stamp, id_, {"PREFLIGHT_OK"}, "STAGED", {"preflight": json.dumps(kept)})
 
 
 def refuse(connection: sqlite3.Connection, stamp: Stamp, id_: str, failure: Failure) -> Deployment:

@@ -308,12 +308,13 @@ class Workshop:
         pipeline: str = "",
         key: Path | None = None,
         golden: float = 0.0,
+        rounds: int = 0,
         **config: Any,
     ) -> Path:
-        """NAME-1.NUMBER, signed. With `golden` its golden vectors are those of another model."""
+        """NAME-1.NUMBER, signed. With `golden` its golden vectors are those of another model; `rounds` make it slow."""
         folder = self.folder / f"{name}-{number}-{len(list(self.folder.iterdir()))}"
         folder.mkdir()
-        multiply(folder / "model.onnx", float(number))
+        multiply(folder / "model.onnx", float(number), rounds)
         cases = np.array([[[1.0]], [[-2.0]]], "f4")
         np.savez(folder / "golden.npz", **{"input.x": cases, "output.y": cases * np.float32(golden or number)})
         lines = [f'name = "{name}"', f'version = "1.{number}"', f"sequence = {sequence or number}", "epoch = 1"]
@@ -341,17 +342,25 @@ def facts_from_model(model: bytes) -> ModelFacts:
     )
 
 
-def multiply(path: Path, factor: float) -> None:
-    """A model that multiplies its one input by `factor`."""
+def multiply(path: Path, factor: float, rounds: int = 0) -> None:
+    """A model that multiplies its one input by `factor`, a row at a time where it does so the long way round."""
+    rows: list[str | int] = ["N" if rounds == 0 else 1, 1]
+    nodes, weights = [], [numpy_helper.from_array(np.array([factor], "f4"), "factor")]
+    if rounds:
+        weights.append(numpy_helper.from_array(np.full((1, 512), 1 / 512, "f4"), "spread"))
+        weights.append(numpy_helper.from_array(np.eye(512, dtype="f4"), "same"))
+        nodes.append(helper.make_node("MatMul", ["x", "spread"], ["v0"]))
+        nodes += [helper.make_node("MatMul", [f"v{n}", "same"], [f"v{n + 1}"]) for n in range(rounds)]
+        nodes.append(helper.make_node("ReduceSum", [f"v{rounds}"], ["sum"], keepdims=1, axes=[1]))
     graph = helper.make_graph(
-        [helper.make_node("Mul", ["x", "factor"], ["y"])],
+        [*nodes, helper.make_node("Mul", ["sum" if rounds else "x", "factor"], ["y"])],
         "multiply",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 1])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 1])],
-        [numpy_helper.from_array(np.array([factor], "f4"), "factor")],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, rows)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, rows)],
+        weights,
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.save(model, str(path))
+    opset = 12 if rounds else 17  # Up to 12 the axes of ReduceSum are an attribute.
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8), str(path))
 
 
 @pytest.fixture(scope="session")
