@@ -37,6 +37,8 @@ from nodeagent.protocol import (
     GateRequest,
     Hold,
     HoldRequest,
+    Imported,
+    ImportRequest,
     LabelRequest,
     Lease,
     LeaseRequest,
@@ -354,6 +356,11 @@ class AgentClient(DataClient):
         """Lets the node make a blob of one that it holds and a difference that was sent to it."""
         request = PatchRequest(node_id=await self.identify(), old=old, delta=delta)
         return await self._post(BlobState, f"/blobs/{digest}/patch", request, timeout_s=PATCH_REQUEST_S)
+
+    async def import_bundle(self, manifest: str, signature: str) -> Imported:
+        """Lets the node verify and keep a bundle whose blobs are there; the answer lists those that are missing."""
+        request = ImportRequest(node_id=await self.identify(), manifest=manifest, signature=signature)
+        return await self._post(Imported, "/imports", request, timeout_s=SLOW_REQUEST_S)
 
     async def stage(
         self, manifest: str, signature: str, *, window_s: float, lease: int | None, deployment: str = ""

@@ -33,6 +33,10 @@ def main(arguments: list[str] | None = None) -> int:
         from nodeagent.authoring.new_bundle import main as begin
 
         return begin(arguments[1:])
+    if arguments[:1] == ["import"]:
+        from nodeagent.stick import main as bring
+
+        return bring(arguments[1:], Path(os.environ.get(STATE_VARIABLE, STATE_DEFAULT)))
     options = _parser().parse_args(arguments)
     verb = {
         "init": _init,
@@ -72,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     inspect = verbs.add_parser("inspect-model", help="what an ONNX file says of itself, without running it")
     inspect.add_argument("file", type=Path)
     inspect.add_argument("--json", action="store_true")
+    verbs.add_parser("import", help="take a bundle from a stick, verified; nothing is activated", add_help=False)
     verbs.add_parser("pipeline", help="check or try a pipeline.toml on this machine", add_help=False)
     verbs.add_parser("bundle-new", help="begin a bundle from a model and its data", add_help=False)
     verbs.add_parser(

@@ -52,7 +52,7 @@ def check(state: Path, *, as_json: bool) -> int:
     """Lets the node look at itself; without an agent that answers, what can be seen of the machine. Status 1: ill."""
     try:
         settings = load(state)
-        data = _ask(settings.run_dir(state) / "agent.sock", "GET", f"{API}/checks", timeout_s=CHECKS_S)
+        data = ask(settings.run_dir(state) / "agent.sock", "GET", f"{API}/checks", timeout_s=CHECKS_S)
         found = msgspec.json.decode(data, type=list[Check])
     except SettingsError as error:
         print(f"outstation-agent check: {error}", file=sys.stderr)
@@ -106,7 +106,7 @@ def _release(path: Path, reason: str, as_json: bool) -> int:
 
 
 def _status(path: Path, reason: str, as_json: bool) -> int:
-    data = _ask(path, "GET", f"{API}/status")
+    data = ask(path, "GET", f"{API}/status")
     if as_json:
         print(data.decode())
         return 0
@@ -125,13 +125,14 @@ def _status(path: Path, reason: str, as_json: bool) -> int:
 
 
 def _post(path: Path, target: str, reason: str) -> bytes:
-    status = msgspec.json.decode(_ask(path, "GET", f"{API}/status"), type=Status)
+    status = msgspec.json.decode(ask(path, "GET", f"{API}/status"), type=Status)
     name = pwd.getpwuid(os.getuid()).pw_name
     request = HoldRequest(node_id=status.node_id, reason=reason or f"on the node, by {name}")
-    return _ask(path, "POST", target, msgspec.json.encode(request))
+    return ask(path, "POST", target, msgspec.json.encode(request))
 
 
-def _ask(path: Path, method: str, target: str, body: bytes | None = None, *, timeout_s: float = TIMEOUT_S) -> bytes:
+def ask(path: Path, method: str, target: str, body: bytes | None = None, *, timeout_s: float = TIMEOUT_S) -> bytes:
+    """The body of a good answer. Raises Failed with the agent's own words for a refusal."""
     connection = _Connection(path, timeout_s)
     try:
         connection.request(method, target, body)

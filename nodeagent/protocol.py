@@ -884,6 +884,24 @@ class PatchRequest(Write, frozen=True, kw_only=True, forbid_unknown_fields=True)
     delta: str
 
 
+class ImportRequest(Write, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST imports: a bundle from a stick, by the digests of its manifest and signature."""
+
+    manifest: str
+    signature: str
+
+
+class Imported(msgspec.Struct, frozen=True, kw_only=True):
+    """A bundle that a person brought to the node. Until it is `complete`, send what is `missing` and ask again."""
+
+    digest: str
+    bundle: str = ""
+    version: str = ""
+    signer: str = ""
+    complete: bool = False
+    missing: list[str] = []
+
+
 class PassportRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """POST passport: the bundle's facts and sizes, before any byte moves."""
 
@@ -985,6 +1003,7 @@ ROUTES: dict[tuple[str, str], tuple[Any, Any, bool]] = {
     ("GET", "/agent/v1/blobs/{digest}"): (None, BlobState, False),
     ("PUT", "/agent/v1/blobs/{digest}"): (bytes, BlobState, True),
     ("POST", "/agent/v1/blobs/{digest}/patch"): (PatchRequest, BlobState, True),
+    ("POST", "/agent/v1/imports"): (ImportRequest, Imported, True),
     ("GET", "/agent/v1/deployments"): (None, DeploymentsPage, False),
     ("POST", "/agent/v1/deployments"): (StageRequest, Deployment, True),
     ("GET", "/agent/v1/deployments/{id}"): (None, Deployment, False),

@@ -10,6 +10,7 @@ from nodeagent.api import Api, Endpoints, Gate
 from nodeagent.checks.node import Agent
 from nodeagent.clock import may_set_wall, set_wall
 from nodeagent.deployment import reachability
+from nodeagent.deployment.imports import Imports
 from nodeagent.deployment.policy import ChangePolicy
 from nodeagent.front import Front
 from nodeagent.handlers.alerts import AlertHandlers
@@ -20,6 +21,7 @@ from nodeagent.handlers.clock import ClockHandlers
 from nodeagent.handlers.deployments import DeploymentHandlers
 from nodeagent.handlers.hold import HoldHandlers
 from nodeagent.handlers.labels import LabelHandlers
+from nodeagent.handlers.imports import ImportHandlers
 from nodeagent.handlers.lease import LeaseHandlers
 from nodeagent.handlers.ledger import LedgerHandlers
 from nodeagent.handlers.logs import LogHandlers
@@ -100,6 +102,7 @@ class Served:
             AlertHandlers(node.board, node.rules),
             BlobHandlers(node.blobs, parts, node.node_id),
             PatchHandlers(node.blobs, parts),
+            ImportHandlers(node.blobs, parts, Imports(state)),
             DeploymentHandlers(parts, node.deployer, policy),
             BindingHandlers(parts.bindings, node.binder, parts.standing, policy),
             LeaseHandlers(parts.standing),

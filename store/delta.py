@@ -12,7 +12,7 @@ noise; planes keep the one from spoiling the other. Each stream is stored, or pa
     gaps    g < 255: g units that are alike, then one that is not; 255: 255 units that are alike
 
 Numbers are little-endian. Whoever applies a difference needs a few megabytes whatever the blobs' size, and believes
-nothing in it: only the digest of the outcome counts. Measured against zstd's patches: docs/decisions/0012.
+nothing in it: only the digest of the outcome counts. Measured against zstd: docs/decisions/0004-differences.md.
 """
 
 from __future__ import annotations

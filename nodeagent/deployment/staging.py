@@ -126,6 +126,11 @@ class Staging:
                 ledger.note, self._standing.stamp(actor), "deployment.refuse", request.id, detail
             )
 
+    async def examine(self, manifest: str, signature: str, *, content: bool) -> Verdict:
+        """The verdict on a bundle that nobody deploys yet. Raises HttpError with the code that refuses it."""
+        at_s = self._standing.stamp("agent").wall_us / 1e6
+        return await self._verifier.verify(manifest, signature, content=content, at_s=at_s)
+
     async def _look_inside(self, request: StageRequest, actor: str) -> Deployment:
         try:
             verdict = await self._verify(request, content=True)

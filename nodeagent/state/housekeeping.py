@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from nodeagent.deployment.imports import Imports
 from nodeagent.deployment.last_known_good import LastKnownGood, write
 from nodeagent.deployment.switcher import UNUSABLE
 from nodeagent.health.host import disk
@@ -75,11 +76,12 @@ class Housekeeping:
     async def collect(self) -> int:
         """Removes blobs that no active, previous, last good or open deployment needs; returns the bytes freed.
 
-        Where one manifest that is kept cannot be read, nothing is removed: what it names is not known.
+        What was imported last stays too. Where one manifest that is kept cannot be read, nothing is removed: what it
+        names is not known.
         """
         parts = self._parts
         async with parts.rows.lock, parts.staging.blobs_lock:
-            keep = set(parts.staging.pending_blobs())
+            keep = parts.staging.pending_blobs() | await asyncio.to_thread(Imports(parts.state).blobs)
             for digest in await parts.database.read(revisions.digests_kept):
                 keep.add(digest)
                 try:

@@ -188,7 +188,7 @@ def test_every_route_of_the_protocol_has_a_method(tiny_agent: Any) -> None:
             client.clock(), client.give_clock(wall_us=1, error_us=1, lease=1),
             client.passport({}, {}), client.blob(digest), 
             client.put_blob(digest, offset=0, total=1, data=b"x", timeout_s=1),
-            client.patch_blob(digest, old=digest, delta=digest),
+            client.patch_blob(digest, old=digest, delta=digest), client.import_bundle("m", "s"),
             client.deployments(), client.stage("m", "s", window_s=60, lease=1), client.deployment("d"),
             client.extend("d", 60, lease=1), client.revert("b", lease=1, window_s=60), client.bindings(),
             client.bind({}, base_revision=1, lease=1), client.lease(), client.take_lease("a"), client.hold("r"),

@@ -5,11 +5,15 @@ from __future__ import annotations
 import io
 import mmap
 import random
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from store import delta, differ
+from store import archive, delta, differ
+from store.blobs import Blobs
 
 NOISE = random.Random(11)
 OLD = NOISE.randbytes(600_000)
@@ -24,7 +28,10 @@ def region(data: bytes) -> differ.Region:
 
 @pytest.fixture(scope="module")
 def node(make_agents: Any, digest_of: Any) -> Any:
-    agent = make_agents().start()
+    agent = make_agents()
+    marker = Blobs(agent.state).put(b"collected at the start")
+    agent.start()
+    agent.eventually(lambda: not Blobs(agent.state).state(marker).complete, "the collection at the start")
     agent.put(digest_of(OLD), OLD)
     return agent
 
@@ -101,3 +108,52 @@ def test_a_hostile_difference_is_refused_for_its_reason_and_harms_nothing(
     assert caught.value.code == "BLOB.DELTA"
     assert state(node, old) == (len(OLD), True)
     assert node.supervisor.pid == supervisor
+
+
+# ---------------------------------------------------------------- from a stick
+
+
+def brought(node: Any, *files: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "nodeagent", "import", "--state", str(node.state), *map(str, files)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_a_bundle_from_a_stick_is_verified_kept_and_then_deployed_without_a_byte_sent(
+    node: Any, workshop: Any, digest_of: Any
+) -> None:
+    stick = workshop.bundle(7, name="lathe")
+    done = brought(node, stick)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "lathe 1.7 is here, signed by release SHA256:" in done.stdout
+    assert "nothing was activated" in done.stdout
+    assert node.bundle("lathe") is None
+    (row,) = [row for row in node.get("/ledger?limit=1000")["entries"] if row["action"] == "bundle.import"]
+    assert row["detail"]["bundle"] == "lathe"
+    node.stage(workshop.bundle(1), "withdrawn")
+    node.change("/deployments/withdrawn/rollback")  # Its end collects the blobs that nothing needs.
+    node.eventually(lambda: not state(node, digest_of(OLD))[1], "old blobs to be collected")
+    with archive.read_archive(stick) as opened:
+        signature = digest_of(opened.signature_bytes)
+        body = {"id": "from-stick", "manifest": opened.manifest_digest, "signature": signature, "window_s": 60}
+    assert node.change("/deployments", body)["state"] == "STAGED"
+    node.put(digest_of(OLD), OLD)
+
+
+def test_a_bundle_from_a_stick_that_nobody_allowed_signed_is_refused(node: Any, workshop: Any, tmp_path: Path) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "key")], check=True)
+    done = brought(node, workshop.bundle(3, name="mill", key=tmp_path / "key"))
+    assert done.returncode == 1
+    assert "TRUST.SIGNATURE" in done.stderr
+    (tmp_path / "hello.ostn").write_bytes(b"hello")
+    assert "hello.ostn" in brought(node, tmp_path / "hello.ostn").stderr
+
+
+def test_what_a_console_began_a_stick_goes_on_with(node: Any, workshop: Any, digest_of: Any) -> None:
+    stick = workshop.bundle(9, name="press-large")
+    with archive.read_archive(stick) as opened:
+        facts = opened.facts()
+        model = opened.open_blob(facts.model_digest).read()
+    node.put(facts.model_digest, model[:50], total=len(model))
+    assert state(node, facts.model_digest) == (50, False)
+    assert brought(node, stick).returncode == 0
+    assert state(node, facts.model_digest) == (len(model), True)
