@@ -23,7 +23,7 @@ from nodeagent.runtime.runtime import Refused, SwitchReport
 from nodeagent.state.database import NotWritable
 from nodeagent.state.logs import Level
 from store.node import deployments
-from store.node.deployments import Deployment, Failure, TrialRunning
+from store.node.deployments import Deployment, Failure, TrialRunning, WrongState
 
 # A row that the disk refused is tried again this often.
 UNWRITTEN_AGAIN_US = 5_000_000
@@ -87,8 +87,11 @@ class Trial:
             if over is None:
                 assert self.watch is not None
                 details = Details(reachability=self._reachability(peer_pid, self.watch.flip_us))
-                row, transition = await self._rows.apply(id_, Event.CONFIRMED, actor, details, fence)
-                self._forget(id_)
+                try:
+                    row, transition = await self._rows.apply(id_, Event.CONFIRMED, actor, details, fence)
+                    self._forget(id_)
+                except WrongState:  # the deadline passed between our look at the clock and the commit's
+                    over = Event.DEADLINE_PASSED
         if over is not None:
             raise admission.already_back(await self.end(id_, over))
         self._log("info", f"{row.bundle} {row.version} r{row.revision} confirmed by {actor}")
@@ -103,9 +106,13 @@ class Trial:
             over = self._over(row, "extend")
             if over is None:
                 details = Details(window_us=round(window_s * 1e6))
-                row, transition = await self._rows.apply(id_, Event.EXTENDED, actor, details, fence)
-                assert self.watch is not None
-                self.watch = self.watch.renewed(row)
+                try:
+                    row, transition = await self._rows.apply(id_, Event.EXTENDED, actor, details, fence)
+                except WrongState:  # as in `confirm`
+                    over = Event.DEADLINE_PASSED
+                else:
+                    assert self.watch is not None
+                    self.watch = self.watch.renewed(row)
         if over is not None:
             raise admission.already_back(await self.end(id_, over))
         await self._parts.switcher.act(row, transition)

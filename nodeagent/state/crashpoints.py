@@ -1,4 +1,4 @@
-"""Where a test may stop this process: around each commit of a deployment's transition. Does nothing unless set.
+"""Where a test may stop this process: around each commit that matters. Does nothing unless set.
 
 OUTSTATION_CRASH_AT names a file. While the file holds a point's name (`before:FLIPPED`, `after:CONFIRMED`), the first
 process that passes that point renames the file to FILE.hit and stops itself (SIGSTOP). Whoever wrote the file then

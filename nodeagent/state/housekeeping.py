@@ -10,6 +10,7 @@ from nodeagent.deployment.switcher import UNUSABLE
 from nodeagent.health.host import disk
 from nodeagent.parts import Parts
 from nodeagent.protocol import TrendPoint
+from nodeagent.state import crashpoints
 from nodeagent.state.database import Condition, NotWritable
 from store import records
 from store.blobs import Blobs
@@ -90,7 +91,10 @@ class Housekeeping:
                 except (*UNUSABLE, ValueError) as error:
                     parts.log("warning", "housekeeping", f"no blobs are removed: {error}")
                     return 0
-            return await asyncio.to_thread(self._blobs.collect, keep)
+            crashpoints.reach("before:COLLECTED")
+            freed = await asyncio.to_thread(self._blobs.collect, keep)
+            crashpoints.reach("after:COLLECTED")
+            return freed
 
     async def keep_last_known_good(self) -> None:
         """Writes what the node would serve without its database."""

@@ -12,6 +12,7 @@ from contextvars import ContextVar
 
 from nodeagent.clock import Clock
 from nodeagent.protocol import LEASE_S, Hold, Lease, OutOfService
+from nodeagent.state import crashpoints
 from nodeagent.state.database import NodeDatabase, NotWritable
 from store.ledger import Stamp
 from store.node import lease as leases
@@ -75,15 +76,19 @@ class Standing:
     async def take_hold(self, actor: str, reason: str) -> Hold:
         """Holds. Where the disk refuses, the hold stands in memory and is written as soon as it can be."""
         stamp = self.stamp(actor)
+        crashpoints.reach("before:HELD")
         try:
             self._hold = await self._database.write(orders.give, stamp, "hold", reason)
+            crashpoints.reach("after:HELD")
         except NotWritable:
             self._hold = self._hold or orders.Order(actor, reason, stamp.wall_us, None)
         return Hold(by=self._hold.by, reason=self._hold.reason, since_us=self._hold.since_us)
 
     async def release_hold(self, actor: str, reason: str) -> None:
         """Releases; raises NotWritable where that cannot be kept, since a restart would hold again."""
+        crashpoints.reach("before:RELEASED")
         await self._database.write(orders.lift, self.stamp(actor), "hold", reason)
+        crashpoints.reach("after:RELEASED")
         self._hold = None
 
     async def set_out_of_service(self, actor: str, reason: str, until_us: int | None, owner: str = "") -> None:

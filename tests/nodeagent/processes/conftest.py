@@ -262,11 +262,15 @@ class Client:
 
     def infer(self, *values: float, model: str = "press") -> tuple[int, Any]:
         """(status, answer) of one inference over four values."""
+        self.ask_only(*values, model=model)
+        return self.answer()
+
+    def ask_only(self, *values: float, model: str = "press") -> None:
+        """Asks and does not wait for the answer."""
         tensor = {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": list(values)}
         body = json.dumps({"inputs": [tensor]}).encode()
         head = f"POST /v2/models/{model}/infer HTTP/1.1\r\nhost: node\r\ncontent-length: {len(body)}\r\n\r\n"
         self.sock.sendall(head.encode() + body)
-        return self.answer()
 
     def answer(self) -> tuple[int, Any]:
         status = self._answers.readline().split(b" ")
@@ -278,9 +282,9 @@ class Client:
                 length = int(line.split(b":")[1])
         return int(status[1]), json.loads(self._answers.read(length) or b"{}")
 
-    def value(self, *values: float) -> float:
+    def value(self, *values: float, model: str = "press") -> float:
         """The output of one inference that must succeed."""
-        status, answer = self.infer(*values)
+        status, answer = self.infer(*values, model=model)
         assert status == 200, answer
         return float(answer["outputs"][0]["data"][0])
 

@@ -78,7 +78,13 @@ async def serve(state: Path, fd: int) -> None:
                         return {"taps": taps}
             case "tell":
                 workers = [
-                    {"pid": link.pid, "state": link.state, "revision": link.activation.revision, "worker": link.worker}
+                    {
+                        "pid": link.pid,
+                        "state": link.state,
+                        "revision": link.activation.revision,
+                        "worker": link.worker,
+                        "bundle": link.activation.bundle,
+                    }
                     for runtime in runtimes._bundles.values()
                     for link in runtime.links
                 ]

@@ -21,9 +21,13 @@ def told(node):
     return node.ask("tell")
 
 
-def state_of(node) -> str:
-    telemetry = told(node)["telemetry"]
-    return telemetry[0]["state"] if telemetry else ""
+def figures(node, bundle: str = "press"):
+    return next((each for each in told(node)["telemetry"] if each["bundle"] == bundle), None)
+
+
+def state_of(node, bundle: str = "press") -> str:
+    now = figures(node, bundle)
+    return now["state"] if now else ""
 
 
 def active(node):
@@ -98,6 +102,42 @@ def test_i8_a_model_that_allocates_without_end_gets_an_error_and_the_worker_live
     assert status == 500, answer
     assert client.value(4, 0, 0, 0) == 1004
     assert active(workers)["pid"] == worker
+
+
+def test_i8_the_worker_of_another_bundle_answers_on_through_crashes_bombs_and_loops(workers, bundles, connect, until):
+    workers.start()
+    folders = {name: str(bundles.state / name / "lathe") for name in ("records_dir", "work_dir")}
+    workers.ask("ensure", activation=bundles.activation(1) | {"bundle": "lathe", "model": "lathe"} | folders)
+    workers.ask("ensure", activation=bundles.activation(1, model="loop"))
+    until(lambda: state_of(workers, "press") == "serving", "the bad one serves too")
+    supervisor, neighbour = told(workers)["pid"], pid_of_neighbour(workers)
+    client, answers = connect("m-lathe"), []
+
+    def costs_its_worker(harm) -> None:
+        bad = next(worker["pid"] for worker in told(workers)["workers"] if worker["pid"] != neighbour)
+        harm(bad)
+        until(
+            lambda: (
+                answers.append(client.value(len(answers), 1, 1, 1, model="lathe"))
+                or state_of(workers, "press") != "serving"
+            ),
+            "the bad one ends",
+        )
+        until(lambda: state_of(workers, "press") == "serving", "the bad one comes back")
+        assert len(told(workers)["workers"]) == 2
+
+    costs_its_worker(lambda pid: os.kill(pid, signal.SIGSEGV))
+    costs_its_worker(lambda _: connect().ask_only(101, 1, 1, 1))
+    workers.ask("ensure", activation=bundles.activation(2, model="bomb"))
+    assert connect().infer(16 * GIB, 0, 0, 0)[0] == 500
+    answers.append(client.value(len(answers), 1, 1, 1, model="lathe"))
+    assert answers == [1003 + number for number in range(len(answers))]
+    assert (told(workers)["pid"], pid_of_neighbour(workers)) == (supervisor, neighbour)
+    assert figures(workers, "lathe")["restarts_total"] == 0
+
+
+def pid_of_neighbour(node) -> int:
+    return next(worker["pid"] for worker in told(node)["workers"] if worker["bundle"] == "lathe")
 
 
 def test_a_bundle_whose_worker_cannot_start_answers_503_with_the_reason(workers, bundles, connect, until):

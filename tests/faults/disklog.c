@@ -4,9 +4,13 @@
  * lengths (all 64 bits, native order), then two byte strings. Letters: O made or opened a file to write (text: path),
  * W wrote (text: content), T cut to `offset` bytes, S synced a file, D synced a folder (text: path), R renamed
  * (two paths), U unlinked, M made a folder. Reads are not logged; a failed call is not logged.
+ *
+ * `disklog_fail(at, error, lasting)` makes the at-th such call from now on fail with an errno, and with `lasting` every
+ * one after it; 0 ends that. `disklog_seen()` counts the calls since. A file called `told` is spared.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -25,6 +29,17 @@
 static const char *root;
 static int out = -1;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static long seen, fail_at, fail_with, fail_lasting;
+
+void disklog_fail(long at, int error, int lasting)
+{
+    seen = 0, fail_at = at, fail_with = error, fail_lasting = lasting;
+}
+
+long disklog_seen(void)
+{
+    return seen;
+}
 
 __attribute__((constructor)) static void begin(void)
 {
@@ -38,8 +53,20 @@ static int below(const char *path)
     return root && path && !strncmp(path, root, strlen(root)) && !strstr(path, "-shm");
 }
 
+/* Whether a call on `path` is to fail; errno says how. */
+static int fails(const char *path)
+{
+    size_t n = strlen(path);
+    if (n > 5 && !strcmp(path + n - 5, "/told")) return 0;
+    seen++;
+    if (!fail_at || seen < fail_at || (seen > fail_at && !fail_lasting)) return 0;
+    errno = fail_with;
+    return 1;
+}
+
 static void event(char letter, uint64_t inode, uint64_t offset, const void *a, uint64_t na, const void *b, uint64_t nb)
 {
+    if (out < 0) return;
     REAL(ssize_t, "write", int, const void *, size_t);
     uint64_t head[5] = {(uint64_t)letter, inode, offset, na, nb};
     pthread_mutex_lock(&lock);
@@ -77,10 +104,18 @@ static int opened(int fd, const char *path, int flags)
         va_start(list, flags); \
         mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(list, mode_t) : 0; \
         va_end(list); \
+        if ((flags & O_ACCMODE) != O_RDONLY && below(path) && fails(path)) return -1; \
         return opened(real(path, flags, mode), path, flags); \
     }
 OPEN(open)
 OPEN(open64)
+
+static int fd_fails(int fd)
+{
+    char path[4096];
+    struct stat found;
+    return known(fd, path, &found) && fails(path);
+}
 
 static ssize_t wrote(int fd, const void *data, ssize_t n, int64_t offset)
 {
@@ -96,14 +131,15 @@ static ssize_t wrote(int fd, const void *data, ssize_t n, int64_t offset)
 ssize_t write(int fd, const void *data, size_t n)
 {
     REAL(ssize_t, "write", int, const void *, size_t);
-    return fd == out ? real(fd, data, n) : wrote(fd, data, real(fd, data, n), -1);
+    if (fd == out) return real(fd, data, n);
+    return fd_fails(fd) ? -1 : wrote(fd, data, real(fd, data, n), -1);
 }
 
 #define PWRITE(name, type) \
     ssize_t name(int fd, const void *data, size_t n, type offset) \
     { \
         REAL(ssize_t, #name, int, const void *, size_t, type); \
-        return wrote(fd, data, real(fd, data, n, offset), offset); \
+        return fd_fails(fd) ? -1 : wrote(fd, data, real(fd, data, n, offset), offset); \
     }
 PWRITE(pwrite, off_t)
 PWRITE(pwrite64, off64_t)
@@ -112,6 +148,7 @@ PWRITE(pwrite64, off64_t)
     int name(int fd, type size) \
     { \
         REAL(int, #name, int, type); \
+        if (fd_fails(fd)) return -1; \
         char path[4096]; \
         struct stat found; \
         int result = real(fd, size); \
@@ -125,6 +162,7 @@ TRUNCATE(ftruncate64, off64_t)
     int name(int fd) \
     { \
         REAL(int, #name, int); \
+        if (fd_fails(fd)) return -1; \
         char path[4096]; \
         struct stat found; \
         int result = real(fd); \
@@ -140,6 +178,7 @@ SYNC(fdatasync)
 int rename(const char *from, const char *to)
 {
     REAL(int, "rename", const char *, const char *);
+    if (below(to) && fails(to)) return -1;
     int result = real(from, to);
     if (!result && below(to)) event('R', 0, 0, from, strlen(from), to, strlen(to));
     return result;
@@ -148,6 +187,7 @@ int rename(const char *from, const char *to)
 int unlink(const char *path)
 {
     REAL(int, "unlink", const char *);
+    if (below(path) && fails(path)) return -1;
     int result = real(path);
     if (!result && below(path)) event('U', 0, 0, path, strlen(path), "", 0);
     return result;
@@ -156,6 +196,7 @@ int unlink(const char *path)
 int mkdir(const char *path, mode_t mode)
 {
     REAL(int, "mkdir", const char *, mode_t);
+    if (below(path) && fails(path)) return -1;
     int result = real(path, mode);
     if (!result && below(path)) event('M', 0, 0, path, strlen(path), "", 0);
     return result;
