@@ -75,6 +75,9 @@ class OperateLane:
         return AgentClient(link, address.name, node_id=address.node_id, mandate=self._mandate)
 
     def _link(self, address: NodeAddress, lane: str = LIVE) -> NodeLink:
+        if dict(address.labels).get("access") == "monitor":
+            hint = "hold works from here; take the label away with `outstation node add --label`, or ask its owner"
+            raise LinkError(LinkState.REFUSED, address.name, "its label access=monitor: it is only watched", hint)
         link = NodeLink(address, self._pool, lane=lane, role=OPERATE, operator=self._operator)
         if self.is_over:
             raise LinkError(LinkState.REFUSED, address.name, "this way to change the node was closed")

@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs.add_parser("run", parents=[state], help="run the node in the foreground, as its service does")
     connect = verbs.add_parser("connect", parents=[state], help="join standard input and output to the agent")
     connect.add_argument("--as", dest="actor", default="", metavar="NAME", help="who is speaking, for the ledger")
-    connect.add_argument("--role", choices=("operate", "monitor"), default="operate")
+    connect.add_argument("--role", choices=("monitor", "operate", "release"), default="operate")
     connect.add_argument("--stdio", action="store_true", help="the only way there is; said by older consoles")
     connect.add_argument("--socket", type=Path, help="the agent's socket, where it is not the state folder's")
     connect.add_argument("path", nargs="?", type=Path, help=argparse.SUPPRESS)

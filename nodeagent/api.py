@@ -93,14 +93,17 @@ class Gate:
     def admit(self, route: tuple[str, str], peer: Peer) -> None:
         """Raises ACCESS.*, NODE.SAFE where the peer may not use the route."""
         _, _, needs_operate = protocol.ROUTES[route]
-        if needs_operate and route != HOLD:
-            self._admit_write(route, peer)
+        if route[0] != "GET" and route not in (HOLD, _PASSPORT):
+            self._admit_write(route, peer, needs_operate=needs_operate)
         if route[0] != "GET" and route not in (HOLD, _PASSPORT) and self.is_safe():
             raise HttpError("NODE.SAFE", "the node's database cannot be used; nothing can be changed", _SAFE_HINT)
 
-    def _admit_write(self, route: tuple[str, str], peer: Peer) -> None:
-        if peer.role != "operate":
+    def _admit_write(self, route: tuple[str, str], peer: Peer, *, needs_operate: bool) -> None:
+        if needs_operate and peer.role != "operate":
             raise HttpError("ACCESS.MONITOR_ONLY", "this login may only watch, and hold", _ROLE_HINT)
+        if route in protocol.RELEASE_ROUTES and not peer.releases:
+            text = "this login may operate what is on the node, and bring nothing new to it"
+            raise HttpError("ACCESS.RELEASE_ONLY", text, "Log in with a key whose role is release.")
         if self.access != "operate" and not (route == RELEASE and peer.kind == "unix" and self.is_local(peer.pid)):
             raise HttpError("ACCESS.MONITOR_ONLY", "node.toml says access = monitor", _ACCESS_HINT)
 
@@ -110,7 +113,7 @@ _PASSPORT = ("POST", f"{protocol.API}/passport")
 _LEASE = ("POST", f"{protocol.API}/lease")
 # Asked again and again on the way to an order, and orders nothing by themselves.
 _NOT_NOTED = (_PASSPORT, _LEASE, ("PUT", f"{protocol.API}/blobs/{{digest}}"))
-_ROLE_HINT = "Log in with a key whose role is operate."
+_ROLE_HINT = "Log in with a key whose role is operate, or release."
 _ACCESS_HINT = "Only hold is taken from afar; release it with outstation-agent release on the node."
 _SAFE_HINT = "Run outstation-agent check on the node."
 

@@ -53,8 +53,8 @@ def preface(actor: str, role: str) -> bytes:
     """The line that names the operator. Raises ValueError for a name that could be more than a name."""
     if not _NAME.fullmatch(actor):
         raise ValueError("an operator's name is 1 to 64 letters, digits and . _ @ + -")
-    if role not in ("operate", "monitor"):
-        raise ValueError("a role is operate or monitor")
+    if role not in ("monitor", "operate", "release"):
+        raise ValueError("a role is monitor, operate or release")
     return f"OUTSTATION-AS {actor} {role}\n".encode("ascii")
 
 

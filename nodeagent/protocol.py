@@ -112,6 +112,7 @@ ERRORS: dict[str, tuple[int, Owner]] = {
     "LIMIT.HEADERS": (431, "outstation"),
     "LIMIT.BUSY": (503, "node"),
     "ACCESS.MONITOR_ONLY": (403, "operator"),
+    "ACCESS.RELEASE_ONLY": (403, "operator"),
     "ACCESS.WORKER": (403, "node"),
     "BLOB.UNKNOWN": (404, "network"),
     "BLOB.OFFSET": (409, "network"),
@@ -1026,3 +1027,16 @@ ROUTES: dict[tuple[str, str], tuple[Any, Any, bool]] = {
     ("POST", "/agent/v1/out-of-service"): (OutOfServiceRequest, Status, True),
     ("POST", "/agent/v1/review"): (ReviewRequest, Status, True),
 }
+
+# What brings something new to the node, or changes who may: of those who operate, only who releases may. Who operates
+# keeps, extends and undoes trials, goes back, holds and releases, and takes out of service.
+RELEASE_ROUTES: frozenset[tuple[str, str]] = frozenset(
+    route
+    for route, (_, _, needs_operate) in ROUTES.items()
+    if needs_operate
+    and (
+        route[1].startswith(("/agent/v1/blobs/", "/agent/v1/bindings", "/agent/v1/trust"))
+        or route[1] == "/agent/v1/deployments"
+        or route[1].endswith(("/preflight", "/gate", "/shadow", "/activate"))
+    )
+)

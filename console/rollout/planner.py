@@ -112,6 +112,8 @@ def _why_out(policy: Policy, bundle: BundleFacts, fact: NodeFacts) -> tuple[str,
         return f"does not run {bundle.name}", "set select.running = false to install it there"
     if before is not None and before.digest == bundle.digest:
         return f"runs {bundle.name} {bundle.version} already", ""
+    if dict(fact.labels).get("access") == "monitor":
+        return "its label access=monitor: it is only watched from here", "take the label away, then plan again"
     if fact.out_of_service:
         return f"out of service: {fact.out_of_service}", "lift it, then plan again"
     if fact.hold:

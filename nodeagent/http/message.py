@@ -65,7 +65,8 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
     """Who is at the other end, as the kernel says; -1 is not known (TCP).
 
     `actor` is the login name, or the name that the stdio bridge gave in its preface (`kind` is then `bridge`).
-    `role` is the socket's; a preface can lower it to monitor, never raise it.
+    `role` is the socket's; a preface can lower it to monitor, never raise it. `releases`: of those who operate, whether
+    also what is new may be brought; a preface can take that away.
     """
 
     pid: int = -1
@@ -73,6 +74,7 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
     gid: int = -1
     actor: str = ""
     role: Literal["operate", "monitor"] = "monitor"
+    releases: bool = True
     kind: Literal["unix", "bridge", "tcp"] = "unix"
 
 

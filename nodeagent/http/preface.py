@@ -1,7 +1,7 @@
 """Who the peer is: credentials that the kernel keeps for a Unix socket, and what the far end says of itself.
 
-`OUTSTATION-AS <name> <operate|monitor>\\n` comes before any HTTP, on Unix sockets only. It names the person for whom
-the bridge speaks and may lower the role of the socket; who may open the socket is decided by the kernel and sshd.
+`OUTSTATION-AS <name> <monitor|operate|release>\\n` comes before any HTTP, on Unix sockets only. It names the person for
+whom the bridge speaks and may lower the role of the socket; who may open the socket is decided by the kernel and sshd.
 Where no bridge names anybody, two headers of a request may: the operator's name, written down as a claim beside the
 login that the kernel proves, and the role, which they too can only lower.
 """
@@ -22,7 +22,7 @@ from nodeagent.protocol import OPERATOR_HEADER, ROLE_HEADER
 
 PREFACE = b"OUTSTATION-AS "
 _LINE_BYTES_MAX = 128
-_LINE = re.compile(rb"OUTSTATION-AS ([A-Za-z0-9][A-Za-z0-9._@+-]{0,63}) (operate|monitor)\r?\n")
+_LINE = re.compile(rb"OUTSTATION-AS ([A-Za-z0-9][A-Za-z0-9._@+-]{0,63}) (monitor|operate|release)\r?\n")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 _CREDENTIALS = struct.Struct("3i")
 
@@ -54,9 +54,11 @@ def with_preface(peer: Peer, data: bytes) -> tuple[bytes, Peer] | None:
     line = data[: end + 1]
     match = _LINE.fullmatch(line)
     if match is None:
-        raise HttpError("REQUEST.MALFORMED", "the preface is not `OUTSTATION-AS <name> <operate|monitor>`")
-    role: Literal["operate", "monitor"] = "operate" if peer.role == "operate" and match[2] == b"operate" else "monitor"
-    return line, msgspec.structs.replace(peer, actor=match[1].decode("ascii"), role=role, kind="bridge")
+        raise HttpError("REQUEST.MALFORMED", "the preface is not `OUTSTATION-AS <name> <monitor|operate|release>`")
+    role: Literal["operate", "monitor"] = "monitor" if match[2] == b"monitor" else peer.role
+    releases = peer.releases and match[2] == b"release"
+    actor = match[1].decode("ascii")
+    return line, msgspec.structs.replace(peer, actor=actor, role=role, releases=releases, kind="bridge")
 
 
 def as_said(peer: Peer, headers: Mapping[str, str]) -> Peer:

@@ -237,6 +237,7 @@ def test_bindings_show_no_secret_anywhere(node: Any) -> None:
 def test_a_changed_binding_goes_through_a_trial_of_the_bundles_that_use_it(node: Any) -> None:
     base = node.get("/bindings")["revision"]
     dry = node.change("/bindings", {"base_revision": base, "set": {"seed": 8}, "dry_run": True}, "PUT")
+    assert dry.pop("digest").startswith("sha256:")
     assert dry == {"revision": base, "changes": {"seed": [7, 8]}, "deployments": []}
     stale = {"base_revision": base - 1, "set": {"seed": 8}}
     assert refused(node, lambda: node.change("/bindings", stale, "PUT")) == "BINDING.STALE"
