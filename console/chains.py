@@ -38,6 +38,7 @@ ENTRIES: Final = (
 )
 # A copy that was verified this long ago may lack what was done since.
 OLD_S: Final = 900.0
+DIGEST_CELLS: Final = 19
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,13 @@ def did(entry: Entry) -> str:
 
 def details(entry: Entry) -> str:
     """What was written down beside it."""
-    return ", ".join(f"{name} {value}" for name, value in entry.detail.items() if value not in ("", None))
+    told = ((str(name).replace("_", " "), value) for name, value in entry.detail.items() if value not in ("", None))
+    return ", ".join(f"{name} {_short(value)}" for name, value in told)
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text[:DIGEST_CELLS] if text.startswith("sha256:") else text
 
 
 def entry_row(entry: Entry, offset_s: float | None) -> Row:

@@ -16,7 +16,7 @@ from console.screens.listpage import ListPage
 from console.screens.page import bindings
 from console.work import Work
 from widgets.cells import wrap
-from widgets.look import Look, Spans
+from widgets.look import Look, Span, Spans
 from widgets.table import Column, Row
 
 if TYPE_CHECKING:
@@ -129,13 +129,20 @@ class CatalogPage(ListPage):
         parts += [f"trial {trial[0]}" if len(trial) == 1 else f"{len(trial)} on trial"] if trial else []
         return ", ".join(parts)
 
+    def _seen_nowhere(self) -> Span:
+        """A bundle that no node shows may still run on one that does not answer."""
+        known = sum(1 for state in self.board.nodes.values() if state.known)
+        if not self.board.nodes or known == len(self.board.nodes):
+            return ("nowhere", "dim")
+        return ("none that answers", "dim") if known else (figures.UNKNOWN, "unknown")
+
     def _row(self, key: str) -> Row:
         e = self.entries[key]
         where = self._where(key)
         return Row(
             {
                 "bundle": (e.title, "strong" if where else "base"),
-                "active": (where or "nowhere", "base" if where else "dim"),
+                "active": (where, "base") if where else self._seen_nowhere(),
                 "size": (figures.size(e.size_bytes), "base"),
                 "signer": (e.signer or "NOBODY: no node takes it", "base" if e.signer else "warn"),
                 "added": (figures.day_and_time(int(e.added_s * 1e6)) if e.added_s else figures.NONE, "dim"),

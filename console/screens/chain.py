@@ -14,7 +14,7 @@ from console.screens.chainkeys import ChainKeys
 from console.screens.page import bindings
 from console.screens.view import View
 from widgets.look import Look, Span
-from widgets.status import word
+from widgets.status import ALARM, word
 from widgets.table import Row
 
 if TYPE_CHECKING:
@@ -96,9 +96,11 @@ class ChainPage(ChainKeys):
             self.title_row.set_values(((f"Ledger of {self.about}", "strong"),))
             return
         judged = judge(state, self.chain, self.board.wall_s)
-        told: Span = (f"  {word(judged.state, self.look)[0].strip()} {judged.text}", judged.state.role)
+        text: Span = (f" {judged.text}", "strong" if judged.state is ALARM else "base")
         note = f"{len(self.entries):,} entries"
-        self.title_row.set_values(((f"Ledger of {self.about}", "strong"), told), note=note)
+        self.title_row.set_values(
+            ((f"Ledger of {self.about}  ", "strong"), word(judged.state, self.look), text), note=note
+        )
 
     def is_broken(self, name: str) -> bool:
         return self.chain is not None and self.chain.broken is not None
