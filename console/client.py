@@ -21,6 +21,7 @@ from console.wire import AgentError, decode, lines, refusal
 from nodeagent.protocol import (
     API,
     AcknowledgeRequest,
+    AgentUpgrade,
     Alert,
     BindAnswer,
     Bindings,
@@ -64,6 +65,8 @@ from nodeagent.protocol import (
     Trend,
     Trust,
     TrustRequest,
+    UpgradeEnd,
+    UpgradeRequest,
     Write,
 )
 
@@ -337,6 +340,22 @@ class AgentClient(DataClient):
             node_id=await self.identify(), lease=lease, wall_us=wall_us, error_us=error_us, set=not only_note
         )
         return await self._post(ClockSet, "/clock", request)
+
+    async def upgrade(self) -> AgentUpgrade:
+        """Which versions of the agent are there, and where an upgrade stands."""
+        return await self.get_json(AgentUpgrade, "/upgrade")
+
+    async def begin_upgrade(self, upgrade: str, version: str, *, window_s: float, lease: int | None) -> AgentUpgrade:
+        """Puts an installed version on trial; the agent's supervisor restarts behind the answer."""
+        request = UpgradeRequest(
+            node_id=await self.identify(), lease=lease, id=upgrade, version=version, window_s=window_s
+        )
+        return await self._post(AgentUpgrade, "/upgrade", request)
+
+    async def end_upgrade(self, upgrade: str, verb: str, *, lease: int | None) -> AgentUpgrade:
+        """`verb` is confirm or rollback."""
+        request = UpgradeEnd(node_id=await self.identify(), lease=lease, id=upgrade)
+        return await self._post(AgentUpgrade, f"/upgrade/{verb}", request)
 
     async def passport(self, facts: dict[str, Any], blob_sizes: dict[str, int]) -> Passport:
         """Does a bundle with these facts fit the node."""

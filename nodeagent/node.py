@@ -76,6 +76,7 @@ class Node:
             trial=self.deployer.trial.view,
             is_safe=self.is_safe,
         )
+        self.launcher = launcher
         self._served = Served(self)
         self._listeners = launcher.listeners
 

@@ -154,6 +154,9 @@ ERRORS: dict[str, tuple[int, Owner]] = {
     "DEPLOYMENT.NOTHING_BEFORE": (409, "operator"),
     "DEPLOYMENT.HOLD": (409, "operator"),
     "DEPLOYMENT.OUT_OF_SERVICE": (409, "operator"),
+    "UPGRADE.RUNNING": (409, "operator"),
+    "UPGRADE.NOT_INSTALLED": (404, "operator"),
+    "UPGRADE.ENDED": (409, "operator"),
     "CLOCK.NOT_PERMITTED": (403, "node"),
     "CLOCK.IMPLAUSIBLE": (422, "operator"),
     "LEASE.HELD": (409, "operator"),
@@ -965,6 +968,38 @@ class ClockSet(msgspec.Struct, frozen=True, kw_only=True):
     was_set: bool
 
 
+class AgentUpgrade(msgspec.Struct, frozen=True, kw_only=True):
+    """Which versions of the agent are on the node, which runs, and where the last upgrade stands.
+
+    `launcher` is the version of the process that stays until the node is restarted; "" where nothing can be upgraded.
+    """
+
+    running: str
+    launcher: str
+    installed: list[str] = []
+    id: str = ""
+    version: str = ""
+    previous: str = ""
+    phase: Literal["none", "trial", "committed", "rolled_back"] = "none"
+    seconds_left: float | None = None
+    reason: str = ""
+    text: str = ""
+
+
+class UpgradeRequest(Write, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST upgrade: an installed version of the agent on trial; the same `id` is done once."""
+
+    id: str
+    version: str
+    window_s: float = 120.0
+
+
+class UpgradeEnd(Write, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST upgrade/confirm and upgrade/rollback."""
+
+    id: str
+
+
 class Tap(msgspec.Struct, frozen=True, kw_only=True):
     """One sweep after one stage."""
 
@@ -997,6 +1032,10 @@ ROUTES: dict[tuple[str, str], tuple[Any, Any, bool]] = {
     ("GET", "/agent/v1/revisions"): (None, list[Revision], False),
     ("GET", "/agent/v1/tap/{bundle}"): (None, Tap, False),
     ("GET", "/agent/v1/checks"): (None, list[Check], False),
+    ("GET", "/agent/v1/upgrade"): (None, AgentUpgrade, False),
+    ("POST", "/agent/v1/upgrade"): (UpgradeRequest, AgentUpgrade, True),
+    ("POST", "/agent/v1/upgrade/confirm"): (UpgradeEnd, AgentUpgrade, True),
+    ("POST", "/agent/v1/upgrade/rollback"): (UpgradeEnd, AgentUpgrade, True),
     ("GET", "/agent/v1/clock"): (None, ClockReading, False),
     ("POST", "/agent/v1/clock"): (ClockRequest, ClockSet, True),
     ("POST", "/agent/v1/passport"): (PassportRequest, Passport, False),

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from nodeagent.api import Api, Endpoints, Gate
+from nodeagent.api import Api, Endpoint, Endpoints, Gate
 from nodeagent.checks.node import Agent
 from nodeagent.clock import may_set_wall, set_wall
 from nodeagent.deployment import reachability
@@ -35,9 +35,11 @@ from nodeagent.handlers.service import ServiceHandlers
 from nodeagent.handlers.status import StatusHandlers
 from nodeagent.handlers.tap import TapHandlers
 from nodeagent.handlers.trust import TrustHandlers
+from nodeagent.handlers.upgrade import NOT_MEANWHILE, UpgradeHandlers
 from nodeagent.http.server import HttpServer
 from nodeagent.serving.forward import Forwarder
 from nodeagent.state import installed
+from nodeagent.state.database import NotWritable
 from nodeagent.state.state_folder import count_signers
 
 if TYPE_CHECKING:
@@ -51,6 +53,8 @@ class Served:
         self._node = node
         self._forwarder = Forwarder(node.runtimes.upstream, node.runtimes.models)
         self._server: HttpServer | None = None
+        parts = node.parts
+        self._upgrades = UpgradeHandlers(node.launcher, parts.clock, parts.database, parts.standing)
 
     async def open(self, listeners: Mapping[str, socket.socket]) -> None:
         """Serves on the sockets that the launcher keeps: `agent`, `monitor`, and `tcp` where there is one."""
@@ -67,6 +71,10 @@ class Served:
         self._server = HttpServer(front.handle, fast=self._forwarder.fast, report=node.report)
         for name, sock in listeners.items():
             await self._server.serve(sock, role="operate" if name == "agent" else "monitor")
+        try:
+            await self._upgrades.tell_ledger()
+        except NotWritable as error:
+            node.log.add("warning", "supervisor", f"how the agent's upgrade ended is told later: {error}")
 
     async def close(self) -> None:
         """Lets what is under way end."""
@@ -116,4 +124,8 @@ class Served:
             TrustHandlers(parts, node.node_id, policy),
             ReviewHandlers(parts, node.board, status.status),
         )
-        return {route: endpoint for noun in nouns for route, endpoint in noun.endpoints().items()}
+        found: dict[tuple[str, str], Endpoint] = {}
+        for noun in nouns:
+            found.update(noun.endpoints())
+        found.update(self._upgrades.endpoints())
+        return found | {route: self._upgrades.unless_on_trial(found[route]) for route in NOT_MEANWHILE}

@@ -21,7 +21,9 @@ from nodeagent.processes.children import Child, SpawnSpec, describe, start_super
 from nodeagent.processes.deadline import Armed, Verdict, judge, read_row
 from nodeagent.processes.listeners import Listeners
 from nodeagent.processes.notify import Notifier
+from nodeagent.processes.versions import Installed, Versions
 from nodeagent.settings import Settings, load
+from store.errors import StoreError
 
 TICK_S = 0.25
 # A tick longer than this was a stopped or suspended machine: what did not run is not counted against anyone.
@@ -59,9 +61,12 @@ class Launcher:
         supervisor: Callable[[Path, int], list[str]] = supervisor_command,
         worker: Callable[[], list[str]] = worker_command,
         silent_s_max: float = control.SILENT_S_MAX,
+        installed: Installed | None = None,
     ) -> None:
         self._state = state
         self._clock = clock or SystemClock()
+        self._versions = Versions(state, self._clock, installed)
+        self._swapping = False
         self._supervisor_command = supervisor
         self._worker_command = worker
         self._silent_s_max = silent_s_max
@@ -117,6 +122,7 @@ class Launcher:
             return
         self._watch(now_s, awake_s)
         self._keep_deadlines()
+        self._keep_version(now_s)
         if self._supervisor is None and now_s >= self._start_at_s:
             self._start_supervisor()
         if self._notifier.watchdog_s is not None and now_s - self._notified_s >= self._notifier.watchdog_s:
@@ -127,9 +133,13 @@ class Launcher:
         if self._supervisor is not None and (status := self._supervisor.ended()) is not None:
             steady = now_s - self._supervisor.started_s >= STEADY_S
             self._backoff_s = BACKOFF_S_MIN if steady else self._backoff_s
-            self._say(f"supervisor {self._supervisor.pid}: {describe(status)}; again in {self._backoff_s:.1f} s")
-            self._start_at_s = now_s + self._backoff_s
-            self._backoff_s = min(self._backoff_s * 2, BACKOFF_S_MAX)
+            if self._swapping or self._versions.exited(describe(status)):
+                self._say(f"supervisor {self._supervisor.pid}: {describe(status)}; now {self._versions.running}")
+                self._swapping, self._start_at_s, self._backoff_s = False, now_s, BACKOFF_S_MIN
+            else:
+                self._say(f"supervisor {self._supervisor.pid}: {describe(status)}; again in {self._backoff_s:.1f} s")
+                self._start_at_s = now_s + self._backoff_s
+                self._backoff_s = min(self._backoff_s * 2, BACKOFF_S_MAX)
             self._forget(self._supervisor)
             self._supervisor = None
             self._unlink()
@@ -161,6 +171,15 @@ class Launcher:
                 self._go_back(armed)
             elif verdict is Verdict.FORGET:
                 del self._armed[armed.bundle]
+
+    def _keep_version(self, now_s: float) -> None:
+        """Ends the trial of another version when its time is over, and the supervisor that does not count any more."""
+        if self._versions.is_due():
+            self._versions.expire()
+            self._swapping = True
+        if self._swapping and self._supervisor is not None:
+            self._supervisor.stop(now_s, grace_s=STOP_SUPERVISOR_S)
+            self._supervisor.kill_late(now_s)
 
     def _go_back(self, armed: Armed) -> None:
         """No supervisor keeps this deadline: one that only sleeps dies first, so that one process acts and not two."""
@@ -199,8 +218,9 @@ class Launcher:
         ours, theirs = control.pair()
         ours.setblocking(False)
         with theirs:
-            command = self._supervisor_command(self._state, theirs.fileno())
-            self._supervisor = start_supervisor(command, theirs.fileno(), os.environ)
+            command = self._versions.command(self._supervisor_command(self._state, theirs.fileno()))
+            environment = self._versions.environment(os.environ)
+            self._supervisor = start_supervisor(command, theirs.fileno(), environment)
         self._link = ours
         self._silent_s = 0.0
         self._listen_to(self._supervisor)
@@ -212,6 +232,7 @@ class Launcher:
         names = [name for name in ("agent", "monitor", "tcp") if name in self._listeners]
         hello = {"event": "hello", "launcher": os.getpid(), "listeners": names, "workers": len(self._workers)}
         hello["went_back"] = self._went_back
+        hello["versions"] = self._versions.show()
         self._tell(hello, [self._listeners[name].fileno() for name in names])
         for name, child in self._workers.items():
             assert child.spec is not None
@@ -223,7 +244,8 @@ class Launcher:
         if spec.worker in self._workers:
             raise OSError(f"worker {spec.worker} runs already")
         fds = {name: self._listeners.open(socket_name).fileno() for name, socket_name in spec.listeners.items()}
-        child = start_worker(self._worker_command(), spec, fds, os.environ)
+        command = self._versions.command(self._worker_command())
+        child = start_worker(command, spec, fds, self._versions.environment(os.environ))
         self._workers[spec.worker] = child
         self._listen_to(child)
         return child
@@ -265,7 +287,7 @@ class Launcher:
         fds: list[int] = []
         try:
             answer |= self._do(packet, fds)
-        except (OSError, KeyError, TypeError, ValueError) as error:
+        except (OSError, StoreError, KeyError, TypeError, ValueError) as error:
             answer["error"] = f"{type(error).__name__}: {error}"
         if "id" in packet:
             self._tell(answer, fds)
@@ -293,6 +315,17 @@ class Launcher:
                 self._armed[armed.bundle] = armed
             case "disarm":
                 self._armed.pop(str(packet["bundle"]), None)
+            case "versions":
+                return self._versions.show()
+            case "upgrade" if self._stop_at_s is None:
+                self._swapping = self._versions.begin(packet) or self._swapping
+                return self._versions.show()
+            case "upgrade-confirm":
+                self._versions.confirm(str(packet["upgrade"]))
+                return self._versions.show()
+            case "upgrade-back":
+                self._swapping = self._versions.back(str(packet["upgrade"])) or self._swapping
+                return self._versions.show()
             case other:
                 raise ValueError(f"{other}: unknown, or refused while stopping or full")
         return {}
@@ -320,7 +353,7 @@ class Launcher:
 
 def main(state: Path, settings: Settings | None = None) -> int:
     """Runs the launcher of the node at `state`. Returns the exit status. Raises SettingsError, ListenError."""
-    return Launcher(state, settings or load(state)).run()
+    return Launcher(state, settings or load(state), installed=Installed.here()).run()
 
 
 def _drain(sock: socket.socket) -> None:

@@ -54,6 +54,7 @@ class LauncherClient:
         self.listeners: dict[str, socket.socket] = {}
         self.running: list[RunningWorker] = []
         self.went_back: list[str] = []
+        self.versions: dict[str, Any] = {}
         self.stopping = False
         self.on_exit: Callable[[WorkerExit], None] = lambda _: None
         self.on_gone: Callable[[], None] = lambda: None
@@ -112,6 +113,28 @@ class LauncherClient:
     def disarm(self, bundle: str) -> None:
         """The trial has ended; its row says how."""
         self._send({"op": "disarm", "bundle": bundle})
+
+    async def ask_versions(self) -> dict[str, Any]:
+        """What is installed and where an upgrade stands, as `Versions.show` tells. Raises LauncherError."""
+        return await self._version_order({"op": "versions"})
+
+    async def begin_upgrade(self, upgrade: str, version: str, *, window_s: float, actor: str) -> dict[str, Any]:
+        """Puts another version of the agent on trial: we are told to end right after. Raises LauncherError."""
+        order = {"op": "upgrade", "upgrade": upgrade, "version": version, "window_s": window_s, "actor": actor}
+        return await self._version_order(order)
+
+    async def confirm_upgrade(self, upgrade: str) -> dict[str, Any]:
+        """Keeps the version that is on trial. Raises LauncherError where that is over."""
+        return await self._version_order({"op": "upgrade-confirm", "upgrade": upgrade})
+
+    async def end_upgrade(self, upgrade: str) -> dict[str, Any]:
+        """Takes the version before. Raises LauncherError after a commit."""
+        return await self._version_order({"op": "upgrade-back", "upgrade": upgrade})
+
+    async def _version_order(self, packet: control.Packet) -> dict[str, Any]:
+        answer, _ = await self._ask(packet)
+        self.versions = {name: value for name, value in answer.items() if name not in ("event", "to")}
+        return self.versions
 
     async def _say_alive(self) -> None:
         while True:
@@ -173,6 +196,7 @@ class LauncherClient:
     def _greet(self, packet: dict[str, Any], fds: list[int]) -> None:
         self.launcher_pid = int(packet["launcher"])
         self.went_back = list(packet["went_back"])
+        self.versions = dict(packet.get("versions") or {})
         self.listeners = {name: socket.socket(fileno=fd) for name, fd in zip(packet["listeners"], fds, strict=True)}
         self._workers_due = int(packet["workers"])
         self._check_greeted()

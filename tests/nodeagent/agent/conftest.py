@@ -74,6 +74,7 @@ class Agent:
     def __init__(self, state: Path, signers: Path, *, toml: str = "") -> None:
         self.state = state
         self.environment: dict[str, str] = {}
+        self.program = [sys.executable]
         self.process: subprocess.Popen[bytes] | None = None
         command = [sys.executable, "-m", "nodeagent", "init", "--state", str(state), "--allow-signer", str(signers)]
         done = subprocess.run([*command, "--name", "press-07"], capture_output=True, text=True, check=True)
@@ -87,7 +88,7 @@ class Agent:
         return self.state / "run" / "agent.sock"
 
     def start(self, *, wait: bool = True, **environment: str) -> Agent:
-        command = [sys.executable, "-m", "nodeagent", "run", "--state", str(self.state)]
+        command = [*self.program, "-m", "nodeagent", "run", "--state", str(self.state)]
         with (self.state / "stderr").open("ab") as errors:
             self.process = subprocess.Popen(
                 command, env={**os.environ, **self.environment, **environment}, stderr=errors, start_new_session=True
