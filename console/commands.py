@@ -9,7 +9,19 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 Screen = Literal[
-    "fleet", "node", "alerts", "logs", "chart", "deploy", "watch", "rollouts", "catalog", "records", "ledger", "chain"
+    "fleet",
+    "node",
+    "alerts",
+    "logs",
+    "chart",
+    "deploy",
+    "watch",
+    "rollouts",
+    "catalog",
+    "records",
+    "ledger",
+    "chain",
+    "tap",
 ]
 MAIN: Final[tuple[Screen, ...]] = (
     "fleet",
@@ -24,7 +36,7 @@ MAIN: Final[tuple[Screen, ...]] = (
     "ledger",
     "chain",
 )
-EVERYWHERE: Final[tuple[Screen, ...]] = (*MAIN, "deploy")
+EVERYWHERE: Final[tuple[Screen, ...]] = (*MAIN, "deploy", "tap")
 LISTS: Final[tuple[Screen, ...]] = ("fleet", "node", "alerts", "logs", "catalog", "records", "ledger", "chain")
 ABOUT_A_NODE: Final[tuple[Screen, ...]] = ("fleet", "node", "alerts")
 
@@ -69,7 +81,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     Command("read_far_left", "shift+left", "S-left", "read far", "Ten columns to the left", ("chart",), palette=False),
     Command("read_far_right", "shift+right", "S-right", "far on", "Ten columns to the right", ("chart",),
             palette=False),
-    Command("next_figure", "tab", "tab", "figure", "The next figure: inferences, latency, score, rejects, host",
+    Command("next_figure", "tab", "tab", "figure", "The next figure: rate, latency, score, rejects, host",
             ("chart",), 2, palette=False),
     Command("last_figure", "shift+tab", "S-tab", "last figure", "The figure before", ("chart",), palette=False),
     Command("histogram", "H", "H", "histogram", "How latencies are spread, or how they went over time", ("chart",), 3),
@@ -91,7 +103,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     Command("group", "b", "b", "by site", "Group by site, line or model with a subtotal each", ("fleet",)),
     Command("wall", "w", "w", "wall", "One cell a node, or the table again", ("fleet",), 13),
     Command("level", "v", "v", "level", "Show only lines of this level and above", ("logs", "node"), 4),
-    Command("pause", "p", "p", "pause", "Hold the picture still; the data goes on", MAIN),
+    Command("pause", "p", "p", "pause", "Hold the picture still; the data goes on", (*MAIN, "tap")),
     Command("find", "f", "f", "find", "Go to the next older line with these words", ("logs",), 6),
     Command("find_next", "n", "n", "newer", "The next newer line with the words looked for", ("logs",)),
     Command("find_last", "N", "N", "older", "The next older line with the words looked for", ("logs",)),
@@ -104,7 +116,8 @@ COMMANDS: Final[tuple[Command, ...]] = (
             ABOUT_A_NODE, 6),
     Command("shelve", "z", "z", "shelve", "Keep this alert quiet for a time, or no longer", ("alerts",), 7,
             operate=True),
-    Command("review", "R", "R", "to label", "Show the records that you should label, or all of them again", ("node",), 7),
+    Command("review", "R", "R", "to label", "Show the records that you should label, or all of them again",
+            ("node",), 7),
     Command("label", "L", "L", "label", "Say what this record really was", ("node", "records"), 6),
     Command("deploy", "d", "d", "deploy", "Deploy a bundle to this node", ("fleet", "node"), 5, operate=True),
     Command("rollback", "r", "r", "roll back", "Put back what ran before", ("fleet", "node", "watch"), 9,

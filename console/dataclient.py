@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from typing import Any, TypeVar
+from urllib.parse import quote
 
-from nodeagent.protocol import Alert, AlertRules, LabelRow, LabelsPage, ReviewQueue, RulesRequest, ShelveRequest
+from nodeagent.protocol import (
+    Alert,
+    AlertRules,
+    LabelRow,
+    LabelsPage,
+    PipelineReplay,
+    PipelineReplayRequest,
+    ReviewQueue,
+    RulesRequest,
+    ShelveRequest,
+)
 
 T = TypeVar("T")
 Query = dict[str, str | int | float | bool | None]
 REQUEST_S = 20.0
 LABELS_MAX = 100_000
+REPLAY_S = 120.0
 
 
 class DataClient(ABC):
@@ -44,6 +56,13 @@ class DataClient(ABC):
     async def review_queue(self, bundle: str, *, limit: int | None = None) -> ReviewQueue:
         """What this person should label next."""
         return await self.get_json(ReviewQueue, "/labels/queue", {"bundle": bundle, "limit": limit})
+
+    async def replay(self, bundle: str, pipeline: str, *, last: int) -> PipelineReplay:
+        """The newest sweeps of a bundle's worker through an edited pipeline, beside the running one."""
+        request = PipelineReplayRequest(node_id=await self.identify(), pipeline=pipeline, last=last)
+        return await self._send(
+            PipelineReplay, "POST", f"/tap/{quote(bundle, safe='')}/replay", request, timeout_s=REPLAY_S
+        )
 
     async def shelve(self, alert: int, hours: float, note: str = "") -> Alert:
         """Keeps an alert quiet for `hours`; 0 ends that."""

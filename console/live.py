@@ -9,9 +9,15 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Sequence,
+)
 from functools import partial
 from importlib.metadata import version
+from contextlib import aclosing
 from pathlib import Path
 from typing import TypeVar
 
@@ -40,6 +46,7 @@ from nodeagent.protocol import (
     Passport,
     RecordsPage,
     ReviewQueue,
+    Tap,
     Trend,
 )
 from store.archive import Archive, read_archive
@@ -242,6 +249,11 @@ class LiveOperations(LiveShelf):
         client = self._fleet.client(node)
         asked = client.records(bundle, before=before, limit=limit, newest_first=True)
         return await self._guarded("records", node, asked)
+
+    async def tap(self, node: str, bundle: str, stage: str) -> AsyncGenerator[Tap, None]:
+        async with aclosing(self._fleet.client(node).tap(bundle, stage=stage)) as found:
+            while (each := await self._guarded("tap", node, anext(found, None))) is not None:
+                yield each
 
     async def review_queue(self, node: str, bundle: str) -> ReviewQueue:
         return await self._guarded("review", node, self._fleet.client(node).review_queue(bundle, limit=200))

@@ -6,7 +6,7 @@ memory. Every method may take as long as a network does; screens call them as wo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -20,6 +20,7 @@ from nodeagent.protocol import (
     Passport,
     RecordsPage,
     ReviewQueue,
+    Tap,
     Trend,
 )
 
@@ -173,6 +174,10 @@ class Operations(Shelf, Protocol):
 
     async def records(self, node: str, bundle: str, *, before: int | None, limit: int) -> RecordsPage:
         """The newest records, or those before a key; newest first."""
+        ...
+
+    def tap(self, node: str, bundle: str, stage: str) -> AsyncGenerator[Tap, None]:
+        """Sweeps as they leave one stage of a running pipeline. Close it to stop."""
         ...
 
     async def review_queue(self, node: str, bundle: str) -> ReviewQueue:

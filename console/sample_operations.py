@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import math
-from collections.abc import Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Sequence,
+)
 from dataclasses import replace
 
 import msgspec
@@ -40,6 +42,7 @@ from nodeagent.protocol import (
     ReviewItem,
     ReviewQueue,
     RollbackReason,
+    Tap,
     Telemetry,
     Trend,
 )
@@ -288,6 +291,16 @@ class SampleOperations(SampleShelf):
         last = 400 if before is None else before - 1
         records = [_record(bundle, key, self.labels.get(key)) for key in range(last, max(0, last - limit), -1)]
         return RecordsPage(records=records, next=records[-1].key if records and records[-1].key > 1 else None)
+
+    async def tap(self, node: str, bundle: str, stage: str) -> AsyncGenerator[Tap, None]:
+        self._view(node)
+        for beat in range(40):
+            values = [round(2.0 + 0.1 * (beat % 7), 3), None if beat % 9 == 8 else 61.5]
+            reasons = ["temperature: stale"] if values[1] is None else []
+            yield Tap(
+                stage=stage, wall_us=int((WALL_S + beat) * 1e6), names=["vibration", "temperature"], values=values,
+                quality=[0, 2 if values[1] is None else 0], reasons=reasons,
+            )  # fmt: skip
 
     async def review_queue(self, node: str, bundle: str) -> ReviewQueue:
         page = await self.records(node, bundle, before=None, limit=200)

@@ -1011,6 +1011,47 @@ class Tap(msgspec.Struct, frozen=True, kw_only=True):
     reasons: list[str] = []
 
 
+class PipelineReplayRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST tap/BUNDLE/replay: the text of an edited pipeline.toml, and how many of the newest sweeps it is given."""
+
+    node_id: str
+    pipeline: str
+    last: int = 1_000
+
+
+class PipelineSide(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the two pipelines: its stages' counters after the last sweep, and how often it decided what."""
+
+    stages: list[StageTelemetry] = []
+    decisions: dict[str, int] = {}
+
+
+class SweepChange(msgspec.Struct, frozen=True, kw_only=True):
+    """A prediction that differs, at its source's time. Empty decision: that side made none at this time."""
+
+    at_us: int
+    decision_before: str
+    decision_after: str
+    score_before: float | None = None
+    score_after: float | None = None
+    reason_before: str = ""
+    reason_after: str = ""
+
+
+class PipelineReplay(msgspec.Struct, frozen=True, kw_only=True):
+    """The running pipeline and the edited one over the same sweeps. `problem`: why not, `line`: where in the file."""
+
+    problem: str = ""
+    line: int = 0
+    sweeps: int = 0
+    first_us: int = 0
+    last_us: int = 0
+    before: PipelineSide = PipelineSide()
+    after: PipelineSide = PipelineSide()
+    differing: int = 0
+    changes: list[SweepChange] = []
+
+
 # Every path of the API: (method, path) -> (request type, answer type, needs the operate socket).
 # {x} is one path segment. A stream answers NDJSON lines of its type; bytes have no JSON body.
 ROUTES: dict[tuple[str, str], tuple[Any, Any, bool]] = {
@@ -1031,6 +1072,7 @@ ROUTES: dict[tuple[str, str], tuple[Any, Any, bool]] = {
     ("PUT", "/agent/v1/alerts/rules"): (RulesRequest, AlertRules, True),
     ("GET", "/agent/v1/revisions"): (None, list[Revision], False),
     ("GET", "/agent/v1/tap/{bundle}"): (None, Tap, False),
+    ("POST", "/agent/v1/tap/{bundle}/replay"): (PipelineReplayRequest, PipelineReplay, True),
     ("GET", "/agent/v1/checks"): (None, list[Check], False),
     ("GET", "/agent/v1/upgrade"): (None, AgentUpgrade, False),
     ("POST", "/agent/v1/upgrade"): (UpgradeRequest, AgentUpgrade, True),
@@ -1075,7 +1117,7 @@ RELEASE_ROUTES: frozenset[tuple[str, str]] = frozenset(
     if needs_operate
     and (
         route[1].startswith(("/agent/v1/blobs/", "/agent/v1/bindings", "/agent/v1/trust"))
-        or route[1] == "/agent/v1/deployments"
+        or route[1] in ("/agent/v1/deployments", "/agent/v1/imports", "/agent/v1/upgrade")
         or route[1].endswith(("/preflight", "/gate", "/shadow", "/activate"))
     )
 )

@@ -207,6 +207,10 @@ class NodePage(Page):
     def do_open(self) -> None:
         if self.tab == 0:
             self.seat.go("chart", self.about)
+        elif self.tab == 1 and (stage := self.pipeline.stage()) is not None:
+            from console.screens.tap import TapView
+
+            self.seat.push_screen(TapView(self.look, self.about, *stage))
         elif self.tab == 2 and self.records_pane.record is not None:
             from console.screens.record import RecordView
 

@@ -88,6 +88,13 @@ class PipelinePane(Table):
         self.set_keys(list(rows))
         self.touch(changed)
 
+    def stage(self) -> tuple[str, str] | None:
+        """Bundle and name of the stage under the cursor; None for a sink or a line between bundles."""
+        bundle, slash, rest = (self.key or "").partition("/")
+        if not slash or bundle.startswith(GROUP_MARK) or rest.startswith("sink/"):
+            return None
+        return bundle, rest if rest.startswith("source ") else rest.partition("/")[2]
+
     def _stage_row(self, key: str) -> Row:
         return self._stages.get(key, Row({}))
 

@@ -9,6 +9,7 @@ from textual import events
 from textual.binding import BindingType
 from textual.widget import Widget
 
+from console.commands import Screen
 from console.screens.page import Page, bindings
 from console.sheet import Sheet, lines_sheet
 from widgets.look import Look, Spans
@@ -19,7 +20,7 @@ from widgets.titlerow import TitleRow
 class View(Page):
     """A title and a page of text; subclasses add what they ask for."""
 
-    kind = "deploy"
+    kind: ClassVar[Screen] = "deploy"
     BINDINGS: ClassVar[list[BindingType]] = bindings("deploy")
 
     def __init__(self, look: Look, title: str, *, keys: tuple[tuple[str, str], ...] = (("esc", "back"),)) -> None:

@@ -19,6 +19,7 @@ from nodeagent.runtime.bundle_runtime import BundleRuntime
 from nodeagent.runtime.crew import Surroundings
 from nodeagent.runtime.probation_start import probation
 from nodeagent.runtime.runtime_report import Refused, RuntimeEvent, ShadowStanding, SwitchReport
+from nodeagent.runtime.worker_link import OrderRefused, WorkerGone
 from nodeagent.runtime.worker_spec import WorkerSpecs, activation_of
 from nodeagent.settings import Settings
 from nodeagent.spec import Activation
@@ -28,6 +29,7 @@ __all__ = ["Refused", "RuntimeEvent", "Runtimes", "SwitchReport"]
 EVENTS_MAX: Final = 1_000
 PROBATION_S_MAX: Final = 180.0
 WATCH_S: Final = 0.5
+SWEEPS_S: Final = 10.0
 AWAKE_S_MAX: Final = 1.0
 
 
@@ -207,6 +209,22 @@ class Runtimes:
         async with contextlib.aclosing(runtime.active.taps()) as taps:
             async for tap in taps:
                 yield tap
+
+    async def past_sweeps(self, bundle: str, name: str, count: int) -> tuple[Activation, str]:
+        """Has the active worker write its newest sweeps into its own folder: its activation, and the file.
+
+        Raises Refused where there is no worker or it cannot.
+        """
+        runtime = self._bundles.get(bundle)
+        if runtime is None or runtime.active is None or not runtime.serving:
+            raise Refused("MODEL.UNAVAILABLE", f"{bundle} has no worker that has seen sweeps")
+        link = runtime.active
+        path = str(Path(link.activation.work_dir) / name)
+        try:
+            await link.ask("sweeps", timeout_s=SWEEPS_S, path=path, count=count)
+        except (WorkerGone, OrderRefused) as error:
+            raise Refused("MODEL.UNAVAILABLE", f"{bundle}: {error}") from error
+        return link.activation, path
 
     # ---------------------------------------------------------------- inside
 

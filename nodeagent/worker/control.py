@@ -20,8 +20,10 @@ from nodeagent.processes.channel import Channel, ChannelClosed, Message
 from nodeagent.protocol import Tap
 from nodeagent.worker import frame_wire, handover
 from nodeagent.worker.bundle_worker import BundleWorker
+from nodeagent.worker.past_sweeps import PastSweeps
 from nodeagent.worker.plant_right import RightHeld
 from nodeagent.worker.shadow import Said
+from store.errors import StoreError
 
 BEAT_S: Final = 1.0
 FEED_BYTES_MAX: Final = 16 << 20
@@ -42,6 +44,7 @@ class WorkerControl:
         self._shadows: set[str] = set()
         self._order = asyncio.Lock()
         self._channels: set[Channel] = set()
+        self._past = PastSweeps()
         self.feeds_dropped_total = 0
 
     def begin(self, worker: BundleWorker) -> None:
@@ -61,6 +64,7 @@ class WorkerControl:
 
     def frames(self, frames: Sequence[Frame]) -> None:
         """Passes sweeps of ours to those that are getting warm. One that does not keep up misses some, counted."""
+        self._past.keep(frames)
         for path, channel in list(self._feeds.items()):
             for frame in frames:
                 if channel.waiting_bytes > FEED_BYTES_MAX:
@@ -136,7 +140,7 @@ class WorkerControl:
         try:
             async with self._order:
                 answer |= await self._do(channel, worker, body)
-        except (handover.HandoverFailed, RightHeld, OSError, TimeoutError) as error:
+        except (handover.HandoverFailed, RightHeld, OSError, StoreError, TimeoutError) as error:
             answer["error"] = str(error) or type(error).__name__
         self._tell(self._state())
         channel.send(answer)
@@ -162,6 +166,8 @@ class WorkerControl:
                 return {"problems": await worker.hold(bool(body["on"]))}
             case "arm":
                 return {"problems": await worker.arm(bool(body["on"]))}
+            case "sweeps":
+                return {"count": await asyncio.to_thread(self._past.write, Path(body["path"]), int(body["count"]))}
             case "tap":
                 (self._tappers.add if body["on"] else self._tappers.discard)(channel)
                 self._set_tap()

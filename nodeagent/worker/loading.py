@@ -46,7 +46,7 @@ def load(activation: Activation, clock: Clock, policy: RunPolicy | None = None) 
     if config is not None:
         engine = Engine(
             config,
-            run_model=_runner(model),
+            run_model=runner(model),
             model_inputs=model_inputs(model),
             clock=clock,
             model_outputs=[spec.name for spec in model.outputs],
@@ -84,7 +84,9 @@ def model_inputs(model: Model) -> list[ModelInput]:
     return [ModelInput(spec.name, spec.datatype, tuple(spec.shape or ())) for spec in model.inputs]
 
 
-def _runner(model: Model) -> Callable[[Feeds], Mapping[str, npt.NDArray[Any]]]:
+def runner(model: Model) -> Callable[[Feeds], Mapping[str, npt.NDArray[Any]]]:
+    """The model as an engine calls it."""
+
     def run(feeds: Feeds) -> Mapping[str, npt.NDArray[Any]]:
         try:
             return model.run(feeds)
