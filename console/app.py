@@ -43,8 +43,10 @@ def run(
         return EXIT_USAGE
     for name, value in environment(terminal).items():
         os.environ.setdefault(name, value)
+    from console.keymap import from_environment
     from console.seat import Seat
 
+    keymap, refused = from_environment()
     seat = Seat(
         opening,
         operator=operator,
@@ -54,7 +56,10 @@ def run(
         operate=operate,
         look=look,
         thin=thin,
+        keymap=keymap,
     )
+    if refused:
+        seat.first_words = f"your keys are not used: {refused}"
     if prompter is not None:
         prompter.attach(seat)
     try:

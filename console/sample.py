@@ -23,6 +23,7 @@ from console.view import LinkState, NodeView
 from nodeagent.protocol import LogLine
 
 if TYPE_CHECKING:
+    from console.keymap import Keymap
     from console.seat import Seat
 
 _LOG: tuple[tuple[Literal["debug", "info", "warning", "error"], str, str], ...] = (
@@ -141,6 +142,7 @@ def sample_seat(
     operate: bool = False,
     look: str = "",
     clock: StillClock | None = None,
+    keymap: Keymap | None = None,
 ) -> Seat:
     """The app on a sample fleet, without a terminal of its own: for pictures and tests (`seat.run_test(...)`)."""
     from console.sample_operations import SampleOperations
@@ -156,6 +158,7 @@ def sample_seat(
         clip_file=clip_file,
         operate=operate,
         look=look,
+        keymap=keymap,
     )
 
 

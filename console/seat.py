@@ -18,6 +18,7 @@ from console import figures
 from console.board import Board, BoardAlert, survey
 from console.driver import ConsoleDriver, ThinApp, leave_at_once
 from console.floods import FLOOD_MIN, Flood, group
+from console.keymap import Keymap
 from console.messages import BoardChanged, Said, WorkChanged
 from console.opening import Background, Opened, Opening, OpeningFailed
 from console.operations import OnStep, OperationFailed, Operations, Step
@@ -65,6 +66,7 @@ class Seat(ThinApp, inherit_bindings=False):
         operate: bool = False,
         look: str = "",
         thin: bool = True,
+        keymap: Keymap | None = None,
     ) -> None:
         super().__init__(ascii=terminal.ascii, thin=thin)
         self._filters.append(ControlFilter())
@@ -73,6 +75,9 @@ class Seat(ThinApp, inherit_bindings=False):
         self.operator, self.terminal, self.clock = operator, terminal, clock
         self.link = terminal.link
         self.look = look_for(look or default_name(terminal), terminal)
+        self.keymap = keymap or Keymap()
+        # Said once, when the first screen is there.
+        self.first_words = ""
         self.works = Works()
         self.board = Board()
         self.paused_at_s: float | None = None
@@ -119,6 +124,8 @@ class Seat(ThinApp, inherit_bindings=False):
                 self.exit(1, return_code=1, message=f"outstation: {failure}")
                 return
             self.tick()
+        if self.first_words:
+            self.say(self.first_words, "warn")
         assert self.opened is not None
         for start in self.opened.background:
             self.run_worker(_run(start), group="background", exit_on_error=True)

@@ -81,8 +81,34 @@ class Chores:
             self._seat.push_screen(PaletteView(self._seat.look, page.kind), partial(self._chosen, page))
 
     async def _chosen(self, page: Page, name: object) -> None:
-        if isinstance(name, str):
+        if isinstance(name, str) and " " in name:
+            self._go_named(page, *name.split(" ", 1))
+        elif isinstance(name, str):
             await page.action_command(name)
+
+    def _go_named(self, page: Page, word: str, name: str) -> None:
+        """`node press-07`, `logs press-07`, `site graz`, `filter state:warn`."""
+        if word in ("node", "logs"):
+            self._go_to_node(word, name.strip())
+            return
+        from console.screens.filterrow import FilterRow
+
+        if word == "site":
+            self._seat.way.do_screen_fleet()
+        shown = self._seat.page if word == "site" else page
+        if shown is not None and any(c.name == "filter" for c in self._seat.keymap.on(shown.kind)):
+            shown.post_message(FilterRow.Changed(name if word == "filter" else f"site:{name.strip()}"))
+            shown.post_message(FilterRow.Left())
+        else:
+            self._seat.say("this screen has no filter")
+
+    def _go_to_node(self, screen: str, name: str) -> None:
+        found = [known for known in self._seat.board.nodes if name.casefold() in known.casefold()]
+        if name in self._seat.board.nodes or len(found) == 1:
+            self._seat.go(screen, name if name in self._seat.board.nodes else found[0])
+        else:
+            near = f": {', '.join(sorted(found)[:5])}" if found else ""
+            self._seat.say(f"{len(found) or 'no'} nodes are called {name}{near}")
 
     def do_work(self) -> None:
         from console.screens.worklist import WorkView

@@ -29,7 +29,7 @@ class HelpView(View):
     def draw(self, changed: frozenset[str] | None) -> None:
         super().draw(changed)
         lines: list[Spans] = []
-        for command in commands.on(self.asked_on):
+        for command in self.seat.keymap.on(self.asked_on):
             if command.shown:
                 note = " (OPERATE)" if command.operate else ""
                 texts = wrap(command.help + note, max(20, self.size.width - KEY_CELLS - WORD_CELLS - 3))

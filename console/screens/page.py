@@ -73,8 +73,23 @@ class Page(Screen[object]):
 
     def on_mount(self) -> None:
         """Textual calls the handlers of every base class by itself: subclasses extend `opened` instead."""
+        if self.seat.keymap.own:
+            self._use_own_keys()
         self.draw(None)
         self.opened()
+
+    def _use_own_keys(self) -> None:
+        """The person's keys instead of the usual ones, here and in the last row."""
+        keymap, usual = self.seat.keymap, {c.name: c for c in commands.on(self.kind)}
+        own = [c for c in keymap.on(self.kind) if c.name in keymap.own]
+        for command in own:
+            for key in filter(None, usual[command.name].keys.split(",")):
+                self._bindings.key_to_bindings.pop(key, None)
+        for command in own:
+            if command.keys:
+                self._bindings.bind(command.keys, f"command('{command.name}')", command.word, show=False)
+        if self.key_row.keys == commands.footer(self.kind):
+            self.key_row.set_keys(keymap.footer(self.kind))
 
     def opened(self) -> None:
         """Called once, when the screen is there; extend it."""

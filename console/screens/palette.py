@@ -8,6 +8,7 @@ from textual import events
 from textual.widget import Widget
 
 from console import commands
+from console.keymap import WITH_A_NAME
 from console.screens.view import View
 from widgets.entry import EntryField
 from widgets.lines import Listing
@@ -17,8 +18,12 @@ from widgets.look import Look, Span
 class CommandList(Listing):
     """The commands that match."""
 
+    def __init__(self, look: Look) -> None:
+        super().__init__(look)
+        self.command: dict[str, commands.Command] = {}
+
     def item(self, key: str, width: int) -> Sequence[Span]:
-        command = commands.named(key)
+        command = self.command[key]
         note = "  OPERATE" if command.operate else ""
         return ((f" {command.word:<16}", "strong"), (f"{command.shown:<8}", "key"), (f"{command.help}{note}", "base"))
 
@@ -43,8 +48,19 @@ class PaletteView(View):
         self._find("")
 
     def _find(self, words: str) -> None:
-        self.listing.set_keys([c.name for c in commands.find(words, self.asked_on)])
+        found = self.seat.keymap.find(words, self.asked_on)
+        self.listing.command = {c.name: c for c in found}
+        self.listing.empty = self._nothing(words)
+        self.listing.set_keys([c.name for c in found])
         self.listing.action_edge(-1)
+
+    def _nothing(self, words: str) -> tuple[str, ...]:
+        """What enter does where no command has these words."""
+        line = self.seat.keymap.expand(words)
+        first, _, name = line.partition(" ")
+        if first in WITH_A_NAME and name:
+            return (f"enter: {first} {name}",)
+        return ("No command has these words.", f"{', '.join(f'{word} NAME' for word in WITH_A_NAME)} work too.")
 
     def on_input_changed(self, event: EntryField.Changed) -> None:
         event.stop()
@@ -52,7 +68,9 @@ class PaletteView(View):
 
     def on_input_submitted(self, event: EntryField.Submitted) -> None:
         event.stop()
-        self.dismiss(self.listing.key)
+        line = self.seat.keymap.expand(event.value)
+        takes_name = line.partition(" ")[0] in WITH_A_NAME and " " in line
+        self.dismiss(line if takes_name else self.listing.key)
 
     def on_key(self, event: events.Key) -> None:
         steps = {"down": 1, "up": -1, "pagedown": 10, "pageup": -10}
