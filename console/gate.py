@@ -1,4 +1,4 @@
-"""The recorder gate from the console: what is asked of a candidate, and its verdict as text. Pure."""
+"""Recorder gate and shadow from the console: what is asked of a candidate, and the verdict as text. Pure."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 
 from console import figures
-from nodeagent.protocol import GateRow, GateVerdict
+from nodeagent.protocol import GateRow, GateVerdict, ShadowVerdict
 
 ROWS = 1_000
+SHADOW_S = 1_800.0
 WORST_SHOWN = 5
 
 
@@ -34,6 +35,22 @@ class GateOrder:
     def stops(self, verdict: GateVerdict) -> bool:
         """Whether the switch is not made."""
         return not self.past and (verdict.verdict == "failed" or (self.known and verdict.verdict == "unknown"))
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowOrder:
+    """For how long, and what the candidate has to show. None: not judged. `known`: an unknown verdict stops it too."""
+
+    seconds: float = SHADOW_S
+    rows_min: int = 50
+    agreement_min: float = 0.9
+    score_shift_max: float | None = None
+    latency_ratio_max: float | None = None
+    known: bool = False
+
+    def stops(self, verdict: ShadowVerdict) -> bool:
+        """Whether the candidate is not to be switched to."""
+        return verdict.verdict == "failed" or (self.known and verdict.verdict == "unknown")
 
 
 def verdict_of(preflight: Mapping[str, Any]) -> GateVerdict | None:
@@ -85,6 +102,35 @@ def in_full(verdict: GateVerdict, *, machine: str = "the node") -> list[str]:
     )
     lines += [f"  worst: {_row(row)}" for row in verdict.worst[:WORST_SHOWN]]
     return lines + [f"  ! {note}" for note in verdict.notes]
+
+
+def shadow_of(preflight: Mapping[str, Any]) -> ShadowVerdict | None:
+    """The shadow that is kept with a deployment; None where it never was one."""
+    kept = preflight.get("shadow")
+    try:
+        return None if kept is None else msgspec.convert(kept, ShadowVerdict)
+    except msgspec.ValidationError:
+        return ShadowVerdict(verdict="unknown", reasons=["the verdict is of another version of the agent"])
+
+
+def shadow_lines(verdict: ShadowVerdict) -> list[str]:
+    """The verdict with its figures; latencies are those of the pipeline on the node."""
+    first, *rest = in_full(verdict)
+    return [f"shadow {first.removeprefix('gate ')}", f"  {times(verdict)}", *rest]
+
+
+def shadow_line(verdict: ShadowVerdict) -> str:
+    """One line: how it stands, or how it ended."""
+    if not verdict.running:
+        return f"shadow {in_short(verdict).removeprefix('gate ')}"
+    agreed = "" if verdict.agreement is None else f", agreement {verdict.agreement:.1%}"
+    return f"shadow runs: {verdict.rows:,} sweeps{agreed}, {figures.countdown(verdict.left_s)} left"
+
+
+def times(verdict: ShadowVerdict) -> str:
+    """How long it was compared, and how long load was shed."""
+    shed = f", not fed for {figures.countdown(verdict.shed_s)} to leave room" if verdict.shed_s else ""
+    return f"compared for {figures.countdown(verdict.compared_s)}{shed}; {verdict.unpaired:,} answers without a partner"
 
 
 def percent(share: float) -> str:

@@ -16,7 +16,7 @@ from console.cli.session import Session
 from console.cli.transfer import add_transfer, shipping_of
 from console.deploy import DeployFailed, Progress, check_passport, confirm, deploy, revert, rollback, running_trial
 from console.failure import EXPECTED, FAILED, OK, Failure, account
-from console.gate import ROWS, GateOrder, in_short, verdict_of
+from console.gate import ROWS, GateOrder, in_short, shadow_line, shadow_of, verdict_of
 from console.lane import OperateLane
 from nodeagent.protocol import Deployment, DeploymentState, Passport, Revision
 from store.archive import Archive, read_archive
@@ -311,8 +311,9 @@ async def history(session: Session, args: argparse.Namespace) -> int:
 
 
 def _why(found: Deployment) -> str:
-    verdict = verdict_of(found.preflight)
-    return "; ".join(filter(None, [found.error.message if found.error else "", in_short(verdict) if verdict else ""]))
+    verdict, shadow = verdict_of(found.preflight), shadow_of(found.preflight)
+    told = [in_short(verdict) if verdict else "", shadow_line(shadow) if shadow else ""]
+    return "; ".join(filter(None, [found.error.message if found.error else "", *told]))
 
 
 def _state(found: Deployment) -> str:

@@ -9,7 +9,7 @@ from console import figures
 from console.clean import clean
 from console.cli.tables import table
 from console.deploy import Progress
-from console.gate import in_full, in_short, percent
+from console.gate import in_full, in_short, percent, shadow_line, shadow_lines
 from console.rollout.causes import Cause
 from console.rollout.gates import Verdict
 from console.rollout.outline import Outline, outline, transfer_lines
@@ -53,9 +53,11 @@ def plan_lines(id_: str, plan: Plan) -> list[str]:
 
 def recorder_words(told: Outline) -> str:
     """What the recorder gate asks of each node's candidate."""
+    beside = f"; each runs as a shadow for {figures.countdown(told.shadow_s)} first" if told.shadow_s else ""
     if not told.recorder_rows:
-        return "nothing is tried on the nodes' records"
-    return f"each candidate is tried on {told.recorder_rows:,} records of its node: {percent(told.agreement_min)} agree"
+        return f"nothing is tried on the nodes' records{beside}"
+    rows = f"each candidate is tried on {told.recorder_rows:,} records of its node"
+    return f"{rows}: {percent(told.agreement_min)} agree{beside}"
 
 
 def _members(told: Outline) -> dict[str, list[str]]:
@@ -105,11 +107,15 @@ def _wave_lines(wave: WaveReport) -> list[str]:
 
 
 def recorder_lines(node: NodeReport) -> list[str]:
-    """What the recorder gate of a node said: in full where it stopped the switch, otherwise in one line."""
-    if node.gate is None:
-        return []
-    told = in_full(node.gate) if node.gate.verdict == "failed" else [in_short(node.gate)]
-    return [f"{node.node}: recorder {told[0]}", *told[1:]]
+    """What recorder gate and shadow of a node said: in full where that stopped the switch, otherwise in one line."""
+    lines: list[str] = []
+    if node.gate is not None:
+        told = in_full(node.gate) if node.gate.verdict == "failed" else [in_short(node.gate)]
+        lines += [f"{node.node}: recorder {told[0]}", *told[1:]]
+    if node.shadow is not None:
+        first, *rest = shadow_lines(node.shadow) if node.shadow.verdict != "passed" else [shadow_line(node.shadow)]
+        lines += [f"{node.node}: {first}", *rest]
+    return lines
 
 
 def _node_row(node: NodeReport) -> tuple[str, ...]:

@@ -83,7 +83,7 @@ def _act(now: Standing, target: TargetRow, room: Room, groups: set[str]) -> Act 
             return act
         may = room.switches > 0 and now.group(target.node) not in groups
         return Act("revert", target.node) if target.state == "waiting" and may else None
-    if target.state in ("trial", "staged"):
+    if target.state in ("trial", "staged", "shadow"):
         return Act("rollback", target.node, ABORTED, BACK)
     return None
 

@@ -6,12 +6,13 @@ from collections.abc import Iterable
 
 import msgspec
 
-from console.rollout.outcomes import ABORTED, GATE, RECORDER
+from console.rollout.outcomes import ABORTED, GATE, RECORDER, SHADOW
 from store.rollouts import TargetRow
 
 _ACTIONS = {
     GATE: "look at the figures; retry if they had another reason, else abort",
     RECORDER: "look at the worst rows below; abort, or plan again with another [recorder]",
+    SHADOW: "look at what it said beside the active one; abort, or plan again with another [shadow]",
     ABORTED: "",
     "not reached": "outstation rollout resume {id}, when they answer",
     "interrupted": "find out why they restart, then outstation rollout retry {id}",

@@ -53,7 +53,11 @@ def _silent(now: Standing) -> tuple[TargetRow, ...]:
 
 
 def _is_untouched(target: TargetRow) -> bool:
-    return target.goal == "new" and target.state in ("waiting", "staged") and target.asked in ("", "stage")
+    return (
+        target.goal == "new"
+        and target.state in ("waiting", "staged", "shadow")
+        and (target.asked in ("", "stage", "shadow"))
+    )
 
 
 def _owed(target: TargetRow) -> TargetRow:

@@ -164,7 +164,7 @@ class Executor:
 
     async def _intend(self, target: TargetRow, act: Act) -> TargetRow:
         id_ = target.deployment or deployment_id(self._id, target.node, target.goal, target.attempt)
-        flips = target.flips + (act.op in ("activate", "revert"))
+        flips = target.flips + (act.op in ("activate", "shadow", "revert"))
         row, wall_s = replace(target, asked=act.op, deployment=id_, flips=flips), self._wall_s()
         self._targets[row.node] = row
         await self._book(lambda rows: rows.ask(row, act.op, self._operator, wall_s=wall_s))
@@ -177,6 +177,8 @@ class Executor:
                 return self._nodes.stage(node, id_, window_s)
             case "activate":
                 return self._nodes.activate(node, id_)
+            case "shadow":
+                return self._nodes.shadow(node, id_)
             case "look":
                 return self._nodes.look(node, id_)
             case "confirm":

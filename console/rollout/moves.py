@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
+
 from console.rollout.gates import judge, read_sample, tell
-from console.rollout.outcomes import FLIPS_MAX, GATE, Op
+from console.rollout.outcomes import FLIPS_MAX, GATE, SHADOW, Op
 from console.rollout.standing import OPEN_WAVES, Standing, is_moving
+from nodeagent.protocol import ShadowVerdict
 from store.rollouts import TargetRow
 
 DEBT_S = 30.0
@@ -45,11 +48,12 @@ class Room:
     def __init__(self, now: Standing) -> None:
         most = now.plan.policy.waves.concurrency
         self.stages = most - sum(target.asked == "stage" for target in now.targets)
-        self.switches = most - sum(is_moving(target) and target.state != "unknown" for target in now.targets)
+        busy = (target for target in now.targets if is_moving(target) or "shadow" in (target.state, target.asked))
+        self.switches = most - sum(target.state != "unknown" for target in busy)
 
     def take(self, act: Act) -> None:
         self.stages -= act.op == "stage"
-        self.switches -= act.op in ("activate", "revert")
+        self.switches -= act.op in ("shadow", "activate", "revert")
 
 
 def settle(now: Standing, target: TargetRow) -> Act | None:
@@ -57,7 +61,7 @@ def settle(now: Standing, target: TargetRow) -> Act | None:
     if target.asked:
         return Act("look", target.node)
     idle = now.contact(target.node).idle_s >= now.poll_s
-    if target.state == "unknown":
+    if target.state in ("unknown", "shadow"):
         return Act("look", target.node) if idle else None
     if target.state == "trial":
         return _end_of_trial(now, target) or (Act("look", target.node) if idle else None)
@@ -89,8 +93,21 @@ def _forward(now: Standing, target: TargetRow, room: Room, groups: set[str]) -> 
         may = now.plan.policy.stage == "everywhere" or wave.state in OPEN_WAVES
         return Act("stage", target.node) if may and room.stages > 0 else None
     if target.state == "staged" and _may_switch(now, target, room, groups):
-        return Act("activate", target.node)
+        return _shadow_or_switch(now, target)
     return None
+
+
+def _shadow_or_switch(now: Standing, target: TargetRow) -> Act:
+    """The switch, once the node's shadow let it through where the policy asks for one."""
+    order = now.plan.policy.shadow.order()
+    if order is None:
+        return Act("activate", target.node)
+    if not target.shadow:
+        return Act("shadow", target.node)
+    verdict = msgspec.json.decode(target.shadow, type=ShadowVerdict)
+    if order.stops(verdict):
+        return Act("rollback", target.node, SHADOW, f"beside what runs: {'; '.join(verdict.reasons[:3])}")
+    return Act("activate", target.node)
 
 
 def _may_switch(now: Standing, target: TargetRow, room: Room, groups: set[str]) -> bool:

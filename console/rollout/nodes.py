@@ -9,8 +9,10 @@ from msgspec.structs import replace
 
 from console import deploy
 from console.deploy import DeployFailed, Progress, Reach
+from console.gate import ShadowOrder
 from console.rollout.gates import Sample
 from console.rollout.policy import Policy
+from console.shadow import begin
 from console.transfer.shipping import Shipping
 from console.wire import AgentError
 from nodeagent.protocol import Deployment, Status
@@ -28,6 +30,10 @@ class Nodes(Protocol):
 
     async def activate(self, node: str, deployment: str) -> Deployment:
         """Preflight, recorder gate and switch; the trial begins."""
+        ...
+
+    async def shadow(self, node: str, deployment: str) -> Deployment:
+        """Preflight, and the candidate is fed live beside what runs; the node ends it by itself."""
         ...
 
     async def look(self, node: str, deployment: str) -> Deployment | None:
@@ -66,7 +72,7 @@ class LiveNodes:
     ) -> None:
         self._fleet, self._archive, self._operator = fleet, archive, operator
         self._scores, self._on_progress = policy.gate.score_share_rise_max is not None, on_progress
-        self._gate = policy.recorder.order()
+        self._gate, self._shadow = policy.recorder.order(), policy.shadow.order() or ShadowOrder()
         self._shipping = shipping
         self._bundle = archive.facts().name
 
@@ -90,6 +96,11 @@ class LiveNodes:
             operator=self._operator,
             on_progress=self._on_progress,
             gate=self._gate,
+        )
+
+    async def shadow(self, node: str, deployment: str) -> Deployment:
+        return await begin(
+            self._fleet, node, deployment, self._shadow, operator=self._operator, on_progress=self._on_progress
         )
 
     async def look(self, node: str, deployment: str) -> Deployment | None:

@@ -169,4 +169,6 @@ def _may_retry(target: TargetRow) -> bool:
 def _retried(target: TargetRow) -> TargetRow:
     number = target.attempt + 1
     id_ = deployment_id(target.rollout, target.node, target.goal, number)
-    return replace(_fired(target), attempt=number, deployment=id_, flips=0, trial_s=0.0, before="", after="", gate="")
+    return replace(
+        _fired(target), attempt=number, deployment=id_, flips=0, trial_s=0.0, before="", after="", gate="", shadow=""
+    )

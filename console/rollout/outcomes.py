@@ -9,18 +9,19 @@ from typing import Literal
 import msgspec
 
 from console.deploy import BOTTOM, DeployFailed
-from console.gate import verdict_of
+from console.gate import shadow_line, shadow_of, verdict_of
 from console.link.errors import LinkError
 from console.rollout.gates import Sample
 from console.wire import AgentError
 from nodeagent.protocol import Deployment, DeploymentState, RollbackReason
 from store.rollouts import TargetRow
 
-Op = Literal["stage", "activate", "look", "watch", "call", "confirm", "rollback", "revert"]
-WRITES = frozenset({"stage", "activate", "confirm", "rollback", "revert"})
+Op = Literal["stage", "shadow", "activate", "look", "watch", "call", "confirm", "rollback", "revert"]
+WRITES = frozenset({"stage", "shadow", "activate", "confirm", "rollback", "revert"})
 ABORTED = "aborted"
 GATE = "gate"
 RECORDER = "recorder gate"
+SHADOW = "shadow"
 # So often one deployment is asked to begin its trial before that counts as a failure.
 FLIPS_MAX = 20
 # The node has other things to do now; asked again later, and not counted.
@@ -138,6 +139,11 @@ def _after_deployment(target: TargetRow, found: Deployment, retries: int) -> Tar
     state = found.state
     if state is DeploymentState.RECEIVING:
         return replace(target, state="waiting")
+    shadow = shadow_of(found.preflight)
+    if shadow is not None and shadow.running and state is DeploymentState.PREFLIGHT_OK:
+        return replace(target, state="shadow", cause="", detail=shadow_line(shadow), hint="")
+    if shadow is not None and shadow.compared_s and not target.shadow:
+        target = replace(target, shadow=msgspec.json.encode(shadow).decode())
     if state in (DeploymentState.STAGED, DeploymentState.PREFLIGHT_OK):
         if target.flips >= FLIPS_MAX:
             text = f"asked {target.flips} times, the node did not begin its trial"
@@ -159,7 +165,7 @@ def _after_end(target: TargetRow, found: Deployment, retries: int) -> TargetRow:
         return replace(target, state="skipped", detail="taken back: the rollout was aborted")
     if found.reason in (RollbackReason.INTERRUPTED, RollbackReason.UNCONFIRMED):
         return _again(target, found.reason, retries)
-    if target.cause == GATE:
+    if target.cause in (GATE, SHADOW):
         return replace(target, state="failed")
     verdict = verdict_of(found.preflight)
     if found.state is DeploymentState.REFUSED and verdict is not None and verdict.verdict != "passed":

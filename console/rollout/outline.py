@@ -41,6 +41,7 @@ class Outline(msgspec.Struct, frozen=True, kw_only=True):
     wave_soak_s: float
     recorder_rows: int
     agreement_min: float
+    shadow_s: float
     bytes_max: int
     bundle_bytes: int
     least_s: float
@@ -65,6 +66,7 @@ def outline(plan: Plan) -> Outline:
         wave_soak_s=policy.waves.soak_s,
         recorder_rows=policy.recorder.rows,
         agreement_min=policy.recorder.agreement_min,
+        shadow_s=policy.shadow.shadow_s,
         bytes_max=plan.bundle.size_bytes * len(plan.nodes),
         bundle_bytes=plan.bundle.size_bytes,
         least_s=least_s(plan),
@@ -107,6 +109,6 @@ def transfer_lines(told: Outline) -> list[str]:
 def least_s(plan: Plan) -> float:
     """Seconds that the waves need at least, one after the other."""
     policy = plan.policy
-    once_s = SWITCH_S + policy.trial.soak_s
+    once_s = SWITCH_S + policy.trial.soak_s + (policy.shadow.shadow_s + SWITCH_S if policy.shadow.shadow_s else 0.0)
     turns = (-(-len(wave.nodes) // policy.waves.concurrency) for wave in plan.waves)
     return sum(count * once_s + policy.waves.soak_s for count in turns)

@@ -12,10 +12,10 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from console.gate import GateOrder
+from console.gate import GateOrder, ShadowOrder
 from console.rollout.policy_lines import line_of
 from console.transfer.budget import parse_rate
-from nodeagent.protocol import TRIAL_WINDOW_S_MAX, TRIAL_WINDOW_S_MIN
+from nodeagent.protocol import SHADOW_S_MAX, TRIAL_WINDOW_S_MAX, TRIAL_WINDOW_S_MIN
 
 FILE_BYTES_MAX = 64 << 10
 DURATION_S_MAX = 30 * 86_400.0
@@ -33,6 +33,7 @@ _DURATIONS = {
     ("trial", "soak"): "soak_s",
     ("waves", "soak"): "soak_s",
     ("failures", "unreachable"): "unreachable_s",
+    ("shadow", "for"): "shadow_s",
 }
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=5_000)]
@@ -168,6 +169,30 @@ class Transfer(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return parse_rate(self.budget) if self.budget else None
 
 
+class ShadowRules(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long the candidate is fed live beside what runs before its switch, 0: not at all, and what it has to show."""
+
+    shadow_s: float = 0.0
+    rows_min: Annotated[int, msgspec.Meta(ge=1)] = 50
+    agreement_min: Share = 0.9
+    score_shift_max: Annotated[float, msgspec.Meta(gt=0.0)] | None = None
+    latency_ratio_max: Ratio | None = None
+    unknown: Literal["accept", "refuse"] = "refuse"
+
+    def order(self) -> ShadowOrder | None:
+        """As a node is asked; None: it is not."""
+        if not self.shadow_s:
+            return None
+        return ShadowOrder(
+            seconds=self.shadow_s,
+            rows_min=self.rows_min,
+            agreement_min=self.agreement_min,
+            score_shift_max=self.score_shift_max,
+            latency_ratio_max=self.latency_ratio_max,
+            known=self.unknown == "refuse",
+        )
+
+
 class Policy(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A whole policy. `stage = "everywhere"`: every node has the bundle before the first one is switched."""
 
@@ -182,6 +207,7 @@ class Policy(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     window: Window | None = None
     gate: Limits = Limits()
     recorder: Recorder = Recorder()
+    shadow: ShadowRules = ShadowRules()
     transfer: Transfer = Transfer()
 
 
@@ -259,6 +285,8 @@ def _wrong(policy: Policy) -> list[tuple[tuple[str, ...], str]]:
         found.append((("trial", "window"), f"a node takes {TRIAL_WINDOW_S_MIN}s to {TRIAL_WINDOW_S_MAX // 3600}h"))
     if trial.soak_s >= trial.window_s:
         found.append((("trial", "soak"), "shorter than the window, or no node is ever confirmed"))
+    if policy.shadow.shadow_s > SHADOW_S_MAX:
+        found.append((("shadow", "for"), f"a node takes up to {SHADOW_S_MAX // 86_400}d"))
     if 0 < policy.recorder.rows < policy.recorder.rows_min:
         found.append((("recorder", "rows_min"), f"at most rows, which is {policy.recorder.rows}"))
     return found + _wrong_window(policy.window)

@@ -12,12 +12,12 @@ from console.rollout.gates import Verdict
 from console.rollout.outline import Outline, outline
 from console.rollout.plan import LeftOut, Plan, read_plan
 from console.rollout.standing import Contact, Standing
-from nodeagent.protocol import GateVerdict
+from nodeagent.protocol import GateVerdict, ShadowVerdict
 from store.rollouts import RolloutRow, TargetRow, WaveRow
 
 
 class NodeReport(msgspec.Struct, frozen=True, kw_only=True):
-    """One node. `state` as people read it: `reverted`, `owed` and what is being asked, too. `gate`: on its records."""
+    """One node. `state` as people read it: `reverted`, `owed` and what is asked, too. `gate`, `shadow`: verdicts."""
 
     node: str
     state: str
@@ -29,6 +29,7 @@ class NodeReport(msgspec.Struct, frozen=True, kw_only=True):
     soaked_s: float = 0.0
     deployment: str = ""
     gate: GateVerdict | None = None
+    shadow: ShadowVerdict | None = None
 
 
 class WaveReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,11 +120,18 @@ def _node(target: TargetRow) -> NodeReport:
         trial_left_s=target.trial_left_s,
         soaked_s=target.soaked_us / 1e6,
         deployment=target.deployment,
+        shadow=msgspec.json.decode(target.shadow, type=ShadowVerdict) if target.shadow else None,
         gate=msgspec.json.decode(target.gate, type=GateVerdict) if target.gate else None,
     )
 
 
-_ASKED = {"stage": "staging", "activate": "switching", "confirm": "confirming", "rollback": "going back"}
+_ASKED = {
+    "stage": "staging",
+    "shadow": "shadow",
+    "activate": "switching",
+    "confirm": "confirming",
+    "rollback": "going back",
+}
 
 
 def state_word(target: TargetRow) -> str:

@@ -51,6 +51,8 @@ def _pairs(told: Outline, width: int) -> list[Spans]:
                   f"{'the next' if told.success == 'next' else 'a pause'}"),
         ("gate", gate if told.recorder_rows else "nothing is tried on the nodes' records"),
     )  # fmt: skip
+    if told.shadow_s:
+        parts = (*parts, ("shadow", f"fed live beside what runs for {figures.countdown(told.shadow_s)}, then judged"))
     return [line for label, text in parts for line in _labelled(label, text, width)]
 
 

@@ -20,11 +20,13 @@ FIGURES_MAX = 8
 TRIALS_MAX = 6
 NAMES_MAX = 6
 RECORDERS_MAX = 2
+SHADOW_LINES_MAX = 20
 # State -> its cell, in ASCII, its role. What is normal is quiet.
 CELLS: dict[str, tuple[str, str, Role]] = {
     "waiting": ("·", ".", "dim"),
     "staging": ("▫", ",", "dim"),
     "staged": ("▪", ":", "dim"),
+    "shadow": ("~", "~", "strong"),
     "switching": ("◌", ">", "base"),
     "trial": ("◐", "t", "strong"),
     "confirming": ("◑", "c", "strong"),
@@ -86,6 +88,9 @@ def _recorders(report: Report, width: int) -> list[Spans]:
     judged = [(node, node.gate) for wave in report.waves for node in wave.nodes if node.gate is not None]
     stopped = [pair for pair in judged if pair[1].verdict == "failed" and pair[0].state == "failed"]
     lines: list[Spans] = []
+    for node in [node for wave in report.waves for node in wave.nodes if node.shadow and node.state == "failed"]:
+        if node.shadow is not None and node.shadow.verdict != "passed" and len(lines) < SHADOW_LINES_MAX:
+            lines += [(), *gate_lines(node.shadow, width, title=f"{node.node} as a shadow")]
     for node, verdict in stopped[:RECORDERS_MAX]:
         lines += [(), *gate_lines(verdict, width, title=f"{node.node} on its own records")]
     if let := [verdict for node, verdict in judged if (node, verdict) not in stopped]:

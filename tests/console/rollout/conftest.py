@@ -25,6 +25,7 @@ from store.rollouts import Rollouts
 
 NEW, OLD = "sha256:new", "sha256:old"
 S, R = DeploymentState, RollbackReason
+SHADOW_S = 20.0
 
 
 class VirtualSelector(selectors.SelectSelector):
@@ -110,6 +111,7 @@ class SimDeployment:
     window_s: float = 60.0
     flipped_s: float = 0.0
     ended_s: float = 0.0
+    shadow_s: float | None = None
 
 
 @dataclass
@@ -124,6 +126,8 @@ class SimNode:
     fails_after_s: float | None = None
     slow: float = 0.0
     errors: int = 0
+    shadow_says: str = "passed"
+    shadows: int = 0
     active: str = OLD
     deployments: dict[str, SimDeployment] = field(default_factory=dict)
     flips: list[tuple[float, str]] = field(default_factory=list)
@@ -170,12 +174,15 @@ class SimNode:
 
     def view(self, found: SimDeployment, now_s: float) -> Deployment:
         left_s = found.flipped_s + found.window_s - now_s if found.state is S.TRIAL else None
+        running = found.shadow_s is not None and now_s < found.shadow_s + SHADOW_S
+        shadow = {"verdict": "unknown" if running else self.shadow_says, "running": running, "compared_s": 1.0}
         return Deployment(
             id=found.id,
             bundle="pump",
             version="2",
             digest=NEW,
-            state=found.state,
+            preflight={} if found.shadow_s is None else {"shadow": shadow},
+            state=S.PREFLIGHT_OK if running and found.state is S.STAGED else found.state,
             reason=found.reason,
             window_s=found.window_s,
             seconds_left=left_s,
@@ -247,6 +254,16 @@ class Plant:
             return node.view(found, now_s)
 
         found: Deployment = await self._send(node, act, writes="activate")
+        return found
+
+    async def shadow(self, node: str, deployment: str) -> Deployment:
+        def act(node: SimNode, now_s: float) -> Deployment:
+            found = node.deployments[deployment]
+            if found.shadow_s is None:
+                found.shadow_s, node.shadows = now_s, node.shadows + 1
+            return node.view(found, now_s)
+
+        found: Deployment = await self._send(node, act, writes="shadow")
         return found
 
     async def look(self, node: str, deployment: str) -> Deployment | None:

@@ -100,6 +100,7 @@ def test_the_verdict_survives_in_the_rows_and_is_told_with_its_worst_row(lab: An
     id_ = orders.keep_plan(rows, made, archive="pump.ostn", operator="ada", wall_s=1.0)
     first = rows.targets(id_)[0]
     failed = replace(first, state="failed", cause=RECORDER, gate=msgspec.json.encode(FAILED).decode())
+    orders.start(rows, id_, wall_s=2.0)
     rows.change(id_, wall_s=2.0, targets=[failed])
     row = rows.rollout(id_)
     assert row is not None
