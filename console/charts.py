@@ -1,65 +1,134 @@
-"""Full charts by plotext, drawn off the screen's path: at most two points a column, a gap stays a gap.
+"""What a chart shows: figures of trends with their units and limits, in a window of time. Pure; console/plot.py draws.
 
-plotext has one figure a process, so drawings take turns. It is imported when the first chart is asked for (150 ms).
+A gap stays a gap. Times are of this console's clock: what a node says is moved by the offset of its clock.
 """
 
 from __future__ import annotations
 
-import math
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from nodeagent.protocol import Trend, TrendPoint
+from nodeagent.protocol import Trend, TrendLimit, TrendPoint
 
-POINTS_A_COLUMN: Final = 2
-FRAME_CELLS: Final = 8
-HEIGHT_MIN: Final = 5
-WIDTH_MIN: Final = 20
+GAP_STEPS: Final = 2.5
+SECONDS_SPAN_S: Final = 600.0
+DAYS_SPAN_S: Final = 172_800.0
+# Blank cells between two labels: as they are read best, and where there is little room.
+_TICK_ROOM: Final = (4, 1)
+_TICK_STEPS_S: Final = (
+    1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200, 86_400, 172_800, 432_000,
+    864_000,
+)  # fmt: skip
 
 Point = tuple[float, float | None]
-
-_figure_lock = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One figure of a trend, with its unit."""
+    """One figure of a trend, with its unit. `limits`: the figure as alert rules name it, times `scale`."""
 
-    name: str
     title: str
     unit: str
     value: Callable[[TrendPoint], float | None]
+    limits: str
+    scale: float = 1.0
 
 
-METRICS: Final = (
-    Metric("rate", "inferences", "1/s", lambda p: p.inferences_per_s),
-    Metric("p95", "latency p95", "ms", lambda p: p.latency_ms_p95),
-    Metric("rejects", "rejects", "1/s", lambda p: p.rejects_per_s),
-    Metric("cpu", "cpu", "%", lambda p: p.cpu_percent),
-    Metric("memory", "memory", "%", lambda p: p.memory_percent),
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """What one chart shows: metrics of one unit. `of_host`: the same whichever bundle is looked at."""
+
+    title: str
+    metrics: tuple[Metric, ...]
+    of_host: bool = False
+
+    @property
+    def unit(self) -> str:
+        return self.metrics[0].unit
+
+
+def _rejects_percent(point: TrendPoint) -> float | None:
+    if point.rejects_per_s is None or point.inferences_per_s is None:
+        return None
+    passed = point.rejects_per_s + point.inferences_per_s
+    return 100.0 * point.rejects_per_s / passed if passed else None
+
+
+RATE: Final = Metric("inferences", "1/s", lambda p: p.inferences_per_s, "bundle.inferences_per_s")
+P95: Final = Metric("latency p95", "ms", lambda p: p.latency_ms_p95, "bundle.latency_ms_p95")
+FIGURES: Final = (
+    Figure("rate", (RATE,)),
+    Figure("latency", (P95,)),
+    Figure("score", (Metric("score", "", lambda p: p.score, "bundle.score"),)),
+    Figure("rejects", (Metric("rejects", "% of sweeps", _rejects_percent, "bundle.rejects_share", 100.0),)),
+    Figure(
+        "host",
+        (
+            Metric("cpu", "%", lambda p: p.cpu_percent, "host.cpu_percent"),
+            Metric("memory", "%", lambda p: p.memory_percent, "host.memory_percent"),
+        ),
+        of_host=True,
+    ),
 )
+ZOOMS: Final = (
+    ("1 min", 60.0), ("5 min", 300.0), ("15 min", 900.0), ("1 h", 3_600.0), ("6 h", 21_600.0), ("24 h", 86_400.0),
+    ("7 d", 604_800.0), ("30 d", 2_592_000.0),
+)  # fmt: skip
+ZOOM_FIRST: Final = 3
 
 
-def points_of(trend: Trend, metric: Metric) -> list[Point]:
-    """(wall time in seconds, value) of a metric. A hole in time becomes a gap."""
+@dataclass(frozen=True, slots=True)
+class Window:
+    """From when to when a chart is, in seconds of this console's clock."""
+
+    first_s: float
+    last_s: float
+
+    @property
+    def span_s(self) -> float:
+        return self.last_s - self.first_s
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One line of a chart: (time, value), None where nothing is known."""
+
+    name: str
+    points: tuple[Point, ...]
+
+
+def points_of(trend: Trend, metric: Metric, offset_s: float = 0.0) -> list[Point]:
+    """(time in seconds, value) of a metric, in order of time. A hole in time becomes a gap."""
     points: list[Point] = []
-    for point in trend.points:
-        wall_s = point.wall_us / 1e6
-        if points and wall_s - points[-1][0] > 2.5 * trend.step_s:
+    for point in sorted(trend.points, key=lambda p: p.wall_us):
+        wall_s = point.wall_us / 1e6 - offset_s
+        if points and wall_s - points[-1][0] > GAP_STEPS * trend.step_s:
             points.append((points[-1][0] + trend.step_s, None))
         points.append((wall_s, metric.value(point)))
     return points
 
 
-def thinned(points: Sequence[Point], columns: int) -> list[list[tuple[float, float]]]:
+def within(points: Sequence[Point], window: Window) -> tuple[Point, ...]:
+    """The points of a window."""
+    return tuple(point for point in points if window.first_s <= point[0] <= window.last_s)
+
+
+def limits_of(trend: Trend, metric: Metric) -> list[TrendLimit]:
+    """The limits of a metric in its own unit, the nearest first."""
+    found = {(limit.value, limit.side): limit for limit in reversed(trend.limits) if limit.figure == metric.limits}
+    return [
+        TrendLimit(figure=limit.figure, value=limit.value * metric.scale, side=limit.side, code=limit.code)
+        for limit in sorted(found.values(), key=lambda limit: abs(limit.value))
+    ]
+
+
+def thinned(points: Sequence[Point], window: Window, columns: int) -> list[list[tuple[float, float]]]:
     """The stretches between gaps, each reduced to the lowest and the highest point of every column."""
     if not points or columns <= 0:
         return []
-    first, last = points[0][0], points[-1][0]
-    width_s = max(1e-9, (last - first) / columns)
+    width_s = max(1e-9, window.span_s / columns)
     stretches: list[list[tuple[float, float]]] = [[]]
     column: list[tuple[float, float]] = []
     at = 0
@@ -71,7 +140,7 @@ def thinned(points: Sequence[Point], columns: int) -> list[list[tuple[float, flo
             column.clear()
 
     for wall_s, value in points:
-        place = int((wall_s - first) / width_s)
+        place = int((wall_s - window.first_s) / width_s)
         if place != at:
             flush()
             at = place
@@ -85,50 +154,57 @@ def thinned(points: Sequence[Point], columns: int) -> list[list[tuple[float, flo
     return [stretch for stretch in stretches if stretch]
 
 
-def draw(points: Sequence[Point], title: str, width: int, height: int, *, ascii: bool = False) -> list[str]:  # noqa: A002
-    """The lines of a chart; none where there are no points or no room. Blocks: call it in a thread."""
-    if width < WIDTH_MIN or height < HEIGHT_MIN:
-        return []
-    stretches = thinned(points, width - FRAME_CELLS)
-    if not stretches:
-        return []
-    import plotext
-
-    marker = "*" if ascii else "braille"
-    high = max(value for stretch in stretches for _, value in stretch)
-    low = min(0.0, *(value for stretch in stretches for _, value in stretch))
-    with _figure_lock:
-        plotext.terminal.limit(False, False)
-        figure = plotext.figure
-        figure.clear()
-        figure.plot_size(width, height)
-        for stretch in stretches:
-            signal = figure.signal([x for x, _ in stretch], [y for _, y in stretch], marker=marker)
-            signal.lines(len(stretch) > 1)
-            figure.draw(signal)
-        first, last = points[0][0], points[-1][0]
-        ticks = [first + (last - first) * i / 4 for i in range(5)]
-        form = "%H:%M" if last - first < 172_800 else "%d %b"
-        figure.ruler("x").ticks(ticks, [time.strftime(form, time.localtime(t)) for t in ticks])
-        steps = _steps(low, high)
-        figure.ruler("y").lim(steps[0], steps[-1])
-        figure.ruler("y").ticks(steps, [f"{step:g}" for step in steps])
-        figure.title(title)
-        text: str = figure.build().string(colorless=True)
-    return [_ascii_frame(line) if ascii else line for line in text.splitlines()]
+def ticks(window: Window, columns: int) -> list[tuple[float, str]]:
+    """Round local times for the x axis, as many as have room, never two with the same words."""
+    found: list[tuple[float, str]] = []
+    for room in _TICK_ROOM:
+        found = _ticks(window, columns, room)
+        if len(found) > 1:
+            break
+    return found
 
 
-def _steps(low: float, high: float) -> list[float]:
-    """Round figures from below `low` to above `high`, in steps of 1, 2 or 5."""
-    span = (high - low) or 1.0
-    size = 10.0 ** math.floor(math.log10(span / 4))
-    step = next(size * factor for factor in (1, 2, 5, 10) if span / (size * factor) <= 5)
-    first, last = math.floor(low / step), math.ceil(high / step)
-    return [round(i * step, 10) for i in range(first, max(last, first + 1) + 1)]
+def _ticks(window: Window, columns: int, room: int) -> list[tuple[float, str]]:
+    form = "%H:%M:%S" if window.span_s < SECONDS_SPAN_S else "%H:%M" if window.span_s < DAYS_SPAN_S else "%d %b"
+    cells = len(time.strftime(form, time.gmtime(0)))
+    whole_days = window.span_s >= DAYS_SPAN_S
+    least_s = max(window.span_s * (cells + room) / max(1, columns), 86_400.0 if whole_days else 0.0)
+    step_s = next((step for step in _TICK_STEPS_S if step >= least_s), _TICK_STEPS_S[-1])
+    edge_s = window.span_s * cells / 2 / max(1, columns)
+    ahead_s = time.localtime(window.last_s).tm_gmtoff
+    at_s = ((window.first_s + edge_s + ahead_s) // step_s + 1) * step_s - ahead_s
+    found = []
+    while at_s <= window.last_s - edge_s:
+        found.append((at_s, time.strftime(form, time.localtime(at_s)).lstrip("0" if whole_days else "")))
+        at_s += step_s
+    return found
 
 
-def _ascii_frame(line: str) -> str:
-    return line.translate(_FRAME)
+def moment_of(window: Window, at_s: float, step_s: float) -> str:
+    """The time that a cursor stands on, as exact as the chart is."""
+    if window.span_s >= DAYS_SPAN_S:
+        return time.strftime("%d %b %H:%M", time.localtime(at_s)).lstrip("0")
+    return time.strftime("%H:%M:%S" if step_s < 60 else "%H:%M", time.localtime(at_s))
 
 
-_FRAME: Final = str.maketrans("┌┐└┘─│┤├┬┴┼", "++++-|||+++")
+# ---------------------------------------------------------------- what is looked at
+
+# One line of development: a node, and one of its bundles (empty: the host alone).
+Subject = tuple[str, str]
+
+
+def series_of(
+    trends: Mapping[Subject, Trend], offsets_s: Mapping[str, float], figure: Figure, window: Window
+) -> list[Series]:
+    """The series of a chart over these trends. A name says only what tells the series apart."""
+    nodes = {node for node, _ in trends}
+    bundles = {bundle for _, bundle in trends}
+    found = []
+    for (node, bundle), trend in trends.items():
+        for metric in figure.metrics:
+            words = [node] if len(nodes) > 1 else []
+            words += [bundle] if bundle and not figure.of_host and (len(bundles) > 1 or len(nodes) == 1) else []
+            words += [metric.title] if len(figure.metrics) > 1 or not words else []
+            points = within(points_of(trend, metric, offsets_s.get(node, 0.0)), window)
+            found.append(Series(" ".join(words), points))
+    return found

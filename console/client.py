@@ -182,9 +182,9 @@ class AgentClient(DataClient):
         """One line a period; behind `after` of the run `started_us`, every line that the node still has comes first."""
         return self.stream_lines(Telemetry, "/telemetry", {"after": after, "started_us": started_us})
 
-    async def trend(self, bundle: str = "", *, hours: float | None = None) -> Trend:
-        """Rollups of a bundle, or of the host."""
-        return await self.get_json(Trend, "/trend", {"bundle": bundle or None, "hours": hours})
+    async def trend(self, bundle: str = "", *, hours: float | None = None, points: int | None = None) -> Trend:
+        """Rollups of a bundle, or of the host, of the last hours; `points`: about so many at most."""
+        return await self.get_json(Trend, "/trend", {"bundle": bundle or None, "hours": hours, "points": points})
 
     async def logs(
         self,

@@ -7,11 +7,13 @@ from typing import Final
 
 from console import figures
 from console.board import Board, NodeState
-from console.charts import METRICS, points_of
+from console.charts import P95, RATE, points_of
+from console.latency import bins_of, fitted
 from console.query import disk_percent
 from console.view import Condition
 from nodeagent.protocol import BundleTelemetry, Deployment, Trend
 from widgets.cells import cut, pad, wrap
+from widgets.histogram import bars
 from widgets.look import Look, Role, Span, Spans
 from widgets.status import ALARM, OK, UNKNOWN, WARN, State, glyph
 from widgets.trend import chart, meter
@@ -19,6 +21,8 @@ from widgets.trend import chart, meter
 DAY_US: Final = 86_400 * 1_000_000
 CHART_LINES: Final = (3, 5, 8)
 LABEL_CELLS: Final = 10
+HISTOGRAM_WIDTH: Final = 120
+BAR_CELLS_MAX: Final = 3
 _CONDITIONS: Final[dict[Condition, State]] = {
     Condition.ALARM: ALARM,
     Condition.WARN: WARN,
@@ -126,19 +130,37 @@ def _bundle(
 def _charts(
     bundle: BundleTelemetry, state: NodeState, trend: Trend | None, width: int, look: Look, height: int
 ) -> list[Spans]:
-    """Throughput and latency side by side: of the node's rollups, or of what this console saw."""
-    half = (width - 3) // 2
-    rates = [v for _, v in points_of(trend, METRICS[0])] if trend else list(state.view.rate_trend)
-    p95s = [v for _, v in points_of(trend, METRICS[1])] if trend else []
-    left = chart(rates, half - 1, height, look)
-    right = chart(p95s, half - 1, height, look) if p95s else [""] * height
+    """Throughput and latency side by side, of the node's rollups or of what this console saw; latencies where wide."""
+    parts = 3 if width >= HISTOGRAM_WIDTH else 2
+    part = (width - 1 - parts) // parts
+    rates = [v for _, v in points_of(trend, RATE)] if trend else list(state.view.rate_trend)
+    p95s = [v for _, v in points_of(trend, P95)] if trend else []
+    drawn = [
+        chart(rates, part - 1, height, look),
+        chart(p95s, part - 1, height, look) if p95s else [""] * height,
+        histogram(bundle.latency_histogram_ms, part - 1, height, look),
+    ][:parts]
     value: Role = "dim" if state.stale else "strong"
-    lines: list[Spans] = [
-        ((pad(" inferences/s ", 14), "dim"), (pad(figures.rate(bundle.inferences_per_s), half - 14), value),
-         ("  p95 ms ", "dim"), (figures.number(bundle.latency_ms_p95), value)),
+    heads: list[Span] = [
+        (pad(" inferences/s ", 14), "dim"), (pad(figures.rate(bundle.inferences_per_s), part - 14), value),
+        ("  p95 ms ", "dim"), (pad(figures.number(bundle.latency_ms_p95), part - 8), value),
     ]  # fmt: skip
-    lines += [((f" {pad(a, half - 1)}  {pad(b, half - 1)}", "base"),) for a, b in zip(left, right, strict=True)]
+    if parts == 3:
+        heads += [(" latencies, p99 ms ", "dim"), (figures.number(bundle.latency_ms_p99), value)]
+    lines: list[Spans] = [tuple(heads)]
+    lines += [((" " + "  ".join(pad(line, part - 1) for line in row), "base"),) for row in zip(*drawn, strict=True)]
     return lines
+
+
+def histogram(histogram_ms: Sequence[tuple[float, int]], width: int, height: int, look: Look) -> list[str]:
+    """A small picture of how latencies are spread, with the shortest and the longest under it."""
+    bins = fitted(bins_of(histogram_ms), width)
+    if not bins or height < 3:
+        return [""] * height
+    cells = min(BAR_CELLS_MAX, width // len(bins))
+    low, high = (f"{figures.number(ms)} ms" for ms in (bins[0].low_ms, bins[-1].high_ms))
+    axis = low + high.rjust(max(0, len(bins) * cells - len(low)))
+    return [*bars([b.count for b in bins], cells, height - 1, look), axis]
 
 
 def _host(state: NodeState, width: int, look: Look) -> list[Spans]:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from console.sample_trend import sample_histogram
 from console.view import LinkState, NodeAddress, NodeView
 from nodeagent.protocol import (
     Alert,
@@ -94,6 +95,7 @@ def bundle(name: str, index: int, *, version: str = "2.1", revision: int = 14) -
             )
         ],
         stages=stages,
+        latency_histogram_ms=sample_histogram(_P95_MS[name], frames // 64),
         sinks=[
             SinkTelemetry(type="record", delivered_total=frames // 64, waiting=3, waiting_max=40_000),
             SinkTelemetry(type="mqtt", delivered_total=frames // 64, waiting=0, waiting_max=100_000),

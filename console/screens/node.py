@@ -25,6 +25,7 @@ from widgets.status import word
 from widgets.textview import TextView
 from widgets.titlerow import TitleRow
 
+RECORDS: Final = 2
 TABS: Final = ("Overview", "Pipeline", "Records", "Logs", "Deployments", "Checks")
 CHECKS: Final = 5
 RECORDS_A_PAGE: Final = 200
@@ -59,6 +60,7 @@ class NodePage(Page):
         self.tab = self.first_tab = 0
         self.checked: Checked | None = None
         self.reviewing = False
+        self.bundle_at = 0
         self.trends: dict[str, Trend] = {}
         self.deployments: list[Deployment] | None = None
         self.following = Following(self)
@@ -86,7 +88,7 @@ class NodePage(Page):
             return
         place = "/".join(p for p in (state.view.address.site, state.view.address.line) if p)
         spans: Spans = (word(state_of(state.condition), self.look), (f" {self.about}", "strong"))
-        self.title_row.set_values(spans, tabs=TABS, tab=self.tab, note=place)
+        self.title_row.set_values(spans, tabs=self._tabs(), tab=self.tab, note=place)
         if changed is not None and self.about not in changed:
             return
         if self.tab == 0:
@@ -150,18 +152,33 @@ class NodePage(Page):
         operations, node = self.seat.operations, self.about
         self.seat.begin("checks", "checks", node, lambda _: operations.checks(node))
 
-    def _fetch_records(self, before: int | None = None) -> None:
+    def _bundle_names(self) -> list[str]:
+        """What runs here, in an order that a trial does not change."""
         state = self.board.nodes.get(self.about)
-        if state is None or not state.bundles:
+        return sorted(b.bundle for b in state.bundles) if state else []
+
+    def _tabs(self) -> tuple[str, ...]:
+        """Of several bundles it is said whose records are shown."""
+        if self.tab != RECORDS or len(self._bundle_names()) < 2:
+            return TABS
+        return tuple(f"{name} {self._records_of()}" if name == TABS[RECORDS] else name for name in TABS)
+
+    def _records_of(self) -> str:
+        """The bundle whose records are shown; empty where none runs."""
+        names = self._bundle_names()
+        return names[self.bundle_at % len(names)] if names else ""
+
+    def _fetch_records(self, before: int | None = None) -> None:
+        operations, node, bundle = self.seat.operations, self.about, self._records_of()
+        if not bundle:
             return
-        operations, node, bundle = self.seat.operations, self.about, state.bundles[0].bundle
         if self.reviewing:
             self.seat.begin("review", "review", node, lambda _: operations.review_queue(node, bundle), quiet=True)
             return
 
-        async def fetch(_: Any) -> tuple[bool, RecordsPage]:
+        async def fetch(_: Any) -> tuple[bool, str, RecordsPage]:
             page = await operations.records(node, bundle, before=before, limit=RECORDS_A_PAGE)
-            return before is None, page
+            return before is None, bundle, page
 
         self.seat.begin("records", "records", node, fetch, quiet=True)
 
@@ -185,7 +202,9 @@ class NodePage(Page):
             self.deployments = work.result
             self.history_pane.show(work.result)
         elif work.kind == "records" and not self.reviewing:
-            anew, page = work.result
+            anew, bundle, page = work.result
+            if bundle != self._records_of():
+                return
             state = self.board.nodes.get(self.about)
             offset_s = state.view.clock_offset_s if state else None
             older = page.records[-1].key if page.records and page.next is not None else None
@@ -249,6 +268,17 @@ class NodePage(Page):
             self.seat.acknowledge(mine[0])
         else:
             self.say(f"no alert of {self.about} waits to be acknowledged")
+
+    def do_next_bundle(self) -> None:
+        """The records of another bundle; from another tab first to the records."""
+        if len(self._bundle_names()) < 2:
+            self.say(f"{self.about} has {'one bundle' if self._bundle_names() else 'no bundle'}")
+            return
+        if self.tab == RECORDS:
+            self.bundle_at += 1
+        self.records_pane.add([], None, None, anew=True)
+        self.open_tab(RECORDS)
+        self.say(f"records of {self._records_of()}; b shows those of the next bundle")
 
     def do_review(self) -> None:
         """The records that wait for this person's label, in place of the newest ones; again: the newest ones."""

@@ -79,6 +79,7 @@ WALKS = {
     "help": ("question_mark",),
     "palette": ("ctrl+p",),
     "chart": ("enter", "enter"),
+    "histogram": ("enter", "enter", "H"),
     "trial": ("t",),
     "choose": ("o", "d"),
     "passport": ("o", "d", "enter"),
@@ -128,6 +129,13 @@ def test_wider_terminals_show_more() -> None:
 def test_no_size_is_refused() -> None:
     for size in ((40, 10), (20, 5), (200, 60)):
         assert "press-07" in show(size=size)
+
+
+def test_the_overview_shows_how_latencies_are_spread_where_there_is_room() -> None:
+    text = show("enter", size=(140, 40))
+    assert "latencies, p99 ms 2.94" in text
+    assert "0.32 ms         16.4 ms" in text
+    assert "latencies, p99" not in show("enter")
 
 
 def test_a_node_that_is_not_known_shows_since_when_and_no_figure() -> None:
@@ -237,13 +245,6 @@ def test_checks_are_shown_worst_first_each_with_its_advice(keys: tuple[str, ...]
     first = next(i for i, line in enumerate(lines) if "1 bad, 2 warn, 2 unknown, 8 ok" in line)
     assert lines[first + 2].split()[:2] == ["■", "connectors"]
     assert lines[first + 3].strip().startswith("> Look at cable")
-
-
-def test_the_chart_is_drawn_with_its_unit_and_times() -> None:
-    text = show("enter", "enter")
-    assert "bearing inferences, 1/s" in text
-    assert "14:02" in text.splitlines()[-2]
-    assert "latency p95, ms" in show("enter", "enter", "right")
 
 
 def test_logs_of_many_nodes_are_on_one_time_axis() -> None:
