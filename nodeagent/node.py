@@ -183,7 +183,6 @@ class Node:
 
     async def _recover(self) -> None:
         """The plant: hold first, then what should serve; then what may wait."""
-        # Also where there is none: a worker may have heard of one that was never written, or not of its end.
         await self.runtimes.hold(self.standing.hold is not None)
         if self.is_safe():
             await self._serve_last_known_good()

@@ -227,7 +227,9 @@ class BundleRuntime:
         if (link := self.active) is not None:
             with contextlib.suppress(WorkerGone):
                 await link.until(lambda: link.state == "active", START_S_MAX)
-            await self._arm(link, activation)
+            if link is chosen:  # it lived before, and may have missed an order
+                await self._hold(link, self.held)
+                await self._arm(link, activation)
             self._beaten(link)
         self._ensure_keeping()
 

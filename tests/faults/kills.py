@@ -193,8 +193,11 @@ def _delivered(agent: Any, moved: Callable[[int, int], bool], patience_s: float 
     """Whether the bound bundle's output acts within the time of two heartbeats."""
 
     def total() -> int:
-        sinks = (agent.bundle(BOUND) or {}).get("sinks", [])
-        return next((int(sink["delivered_total"]) for sink in sinks if sink["type"] == "file"), 0)
+        def look() -> Any:
+            sinks = (agent.bundle(BOUND) or {}).get("sinks", [])
+            return [sink["delivered_total"] for sink in sinks if sink["type"] == "file"]
+
+        return int(agent.eventually(look, f"{BOUND} to tell of its sinks")[0])
 
     before, end = total(), time.monotonic() + patience_s
     while time.monotonic() < end:
