@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 
 from console import copies, figures
@@ -19,6 +18,7 @@ from console.client import AgentClient
 from console.copies import CopyRefused, Header
 from console.failure import FAILED, NOT_REACHED, OK, USAGE, Failure, account
 from console.link.errors import LinkError
+from console.moments import EXAMPLES, MomentError, parse_moment
 from console.past import Past, past
 from console.visits import HereBook, Visit, in_words, visit
 from console.wire import AgentError
@@ -52,7 +52,7 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     taken.add_argument("--unsigned", action="store_true", help="merge what nobody known has signed, after asking")
     add_yes(taken)
     at = add_verb(group, "at", show_past, summary="what ran at a time, and who did what")
-    at.add_argument("time", type=moment_us, help="'2026-11-24 14:05', local time, or with an offset as +01:00")
+    at.add_argument("time", type=moment_us, help=f"local time: {EXAMPLES}; or with an offset as +01:00")
     at.add_argument("node")
     at.add_argument("-n", "--around", type=int, default=AROUND, help="entries before and after (10)")
     accepted = add_verb(group, "accept", accept, summary="end a broken chain's alarm, under your name")
@@ -64,9 +64,9 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def moment_us(text: str) -> int:
     """A time in microseconds since the Unix epoch. Raises ArgumentTypeError."""
     try:
-        return round(datetime.fromisoformat(text.strip()).timestamp() * 1e6)
-    except (ValueError, OverflowError, OSError) as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time such as '2026-11-24 14:05'") from error
+        return parse_moment(text, time.time())
+    except MomentError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from console.cli import (
+    agent,
     alert,
     backtest,
     bootstrap,
@@ -16,6 +17,7 @@ from console.cli import (
     export,
     fleet,
     inventory,
+    keymap,
     kit,
     labels,
     ledger,
@@ -34,6 +36,7 @@ from console.cli import (
 GROUPS = (
     node,
     bootstrap,
+    agent,
     inventory,
     fleet,
     check,
@@ -55,6 +58,7 @@ GROUPS = (
     service,
     bundle,
     kit,
+    keymap,
     outside,
 )
 
