@@ -17,6 +17,8 @@ from nodeagent.protocol import CHUNK_BYTES_MAX, BlobState
 PIECE_BYTES_MIN = 64 << 10
 PIECE_BYTES_FIRST = 256 << 10
 PIECE_S = 1.0
+GROWTH = 4.0
+GROWTH_LOSSY = 1.05
 PIECE_TIMEOUT_S = 120.0
 RATE_WINDOW_S = 5.0
 FAILURES_MAX = 6
@@ -54,10 +56,14 @@ class Meter:
         return (self.total_bytes - self.done_bytes) / rate if rate else None
 
 
-def next_piece_bytes(piece_bytes: int, took_s: float) -> int:
-    """Pieces of about a second: on a radio small enough to lose little, on a cable large enough to cost nothing."""
-    fitting = piece_bytes * 4 if took_s <= 0 else int(piece_bytes * PIECE_S / took_s)
-    return max(PIECE_BYTES_MIN, min(CHUNK_BYTES_MAX, piece_bytes * 4, fitting))
+def next_piece_bytes(piece_bytes: int, took_s: float, *, lossy: bool = False) -> int:
+    """Pieces of about a second: on a radio small enough to lose little, on a cable large enough to cost nothing.
+
+    They grow fast, but slowly on a link that was cut before: what is on its way at a cut is sent again.
+    """
+    growth = GROWTH_LOSSY if lossy else GROWTH
+    fitting = piece_bytes * growth if took_s <= 0 else piece_bytes * PIECE_S / took_s
+    return max(PIECE_BYTES_MIN, min(CHUNK_BYTES_MAX, int(piece_bytes * growth), int(fitting)))
 
 
 async def upload(
@@ -77,7 +83,7 @@ async def upload(
     """
     state = await blob_state(client, digest)
     meter.add(state.received_bytes)
-    piece_bytes, failures = PIECE_BYTES_FIRST, 0
+    piece_bytes, failures, lossy = PIECE_BYTES_FIRST, 0, False
     while not state.complete:
         if budget is not None:
             piece_bytes = min(piece_bytes, budget.piece_bytes_max)
@@ -95,9 +101,12 @@ async def upload(
                 raise
             await asyncio.sleep(PAUSE_S * (failures - 1))
             later = await _state_after_loss(client, digest, error)
+            piece_bytes, lossy = max(PIECE_BYTES_MIN, piece_bytes // 2), True
+            if later.received_bytes > state.received_bytes:
+                failures = 0
         else:
             failures = 0
-            piece_bytes = next_piece_bytes(piece_bytes, time.monotonic() - started_s)
+            piece_bytes = next_piece_bytes(piece_bytes, time.monotonic() - started_s, lossy=lossy)
         meter.add(later.received_bytes - state.received_bytes)
         state = later
         await on_piece()

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 from nodeagent.api import Call, Endpoints
 from nodeagent.deployment import admission
+from nodeagent.http.body import ClientGone
 from nodeagent.http.message import HttpError
 from nodeagent.parts import Parts
 from nodeagent.protocol import BlobState
@@ -72,19 +73,28 @@ class BlobHandlers:
             raise HttpError("REQUEST.MALFORMED", str(error)) from error
 
     async def _pieces(self, call: Call) -> AsyncIterator[bytes]:
-        """The body in pieces of PIECE_BYTES, so that a thread is asked once a megabyte."""
+        """The body in pieces of PIECE_BYTES, so that a thread is asked once a megabyte.
+
+        Where the connection breaks, what had come is kept: it need not be sent again.
+        """
         reader = call.request.reader
         if reader is None:
             yield call.request.body
             return
         held = bytearray()
-        async for piece in reader:
-            held += piece
-            if len(held) >= PIECE_BYTES:
-                yield bytes(held)
-                held.clear()
+        broken: ClientGone | None = None
+        try:
+            async for piece in reader:
+                held += piece
+                if len(held) >= PIECE_BYTES:
+                    yield bytes(held)
+                    held.clear()
+        except ClientGone as error:
+            broken = error
         if held:
             yield bytes(held)
+        if broken is not None:
+            raise broken
 
 
 def shown(blobs: Blobs, digest: str) -> BlobState:

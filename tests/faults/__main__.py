@@ -13,8 +13,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.faults import kills, real_agent
+from tests.faults import cuts, kills, real_agent
 
+CUT_RUNS = 3
 Tried = tuple[int, list[str]]
 
 
@@ -39,7 +40,24 @@ def run_kills(only: str) -> Tried:
     return len(cases), wrong
 
 
+def run_cuts(only: str) -> Tried:
+    """200 MB over real SSH, cut 20 times at random places, three times over."""
+    wrong: list[str] = []
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        cuts.a_lab() as lab,
+        real_agent.agents(real_agent.Workshop(Path(folder))) as make,
+    ):
+        agent = make().start()
+        for seed in range(CUT_RUNS):
+            found = cuts.run(lab, agent, size=200_000_000, cuts=20, seed=seed)
+            print(f"{found.size:,} bytes, {found.cuts} cuts: {found.re_sent:.2%} sent again", flush=True)
+            wrong += found.wrong()
+    return CUT_RUNS, wrong
+
+
 PROGRAMMES: dict[str, tuple[str, Callable[[str], Tried]]] = {
+    "cuts": ("an upload of 200 MB cut 20 times, bytes on the wire", run_cuts),
     "kills": ("SIGKILL around each commit, points times victims", run_kills),
 }
 
