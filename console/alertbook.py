@@ -131,6 +131,13 @@ KINDS: Final = (
         latched=True,
     ),
     Kind(
+        "SYSLOG.BEHIND",
+        "3",
+        "ledger entries wait for a syslog receiver that takes none",
+        "look at the receiver, or name another in node.toml, `[syslog] target`; nothing is lost meanwhile",
+        latched=True,
+    ),
+    Kind(
         "OUT_OF_SERVICE.OVERDUE",
         "3",
         "out of service for longer than was expected",

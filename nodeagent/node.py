@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import traceback
 from collections.abc import Coroutine
 from pathlib import Path
@@ -34,8 +35,11 @@ from nodeagent.served import Served
 from nodeagent.settings import Settings
 from nodeagent.state import groundwork
 from nodeagent.state.database import Condition, NotWritable
+from nodeagent.state.forwarder import CODE as SYSLOG_BEHIND
+from nodeagent.state.forwarder import Forwarder
 from nodeagent.state.housekeeping import Housekeeping
 from nodeagent.state.standing import Standing
+from nodeagent.state.syslog_target import parse_target
 from store.blobs import Blobs
 from store.bundle import ROLES
 from store.errors import StoreError
@@ -77,6 +81,12 @@ class Node:
             is_safe=self.is_safe,
         )
         self.launcher = launcher
+        target = parse_target(settings.syslog.target)
+        self.forwarder = (
+            Forwarder(database, target, node_id=ground.node_id, host=settings.node.name, monotonic_s=time.monotonic)
+            if target is not None
+            else None
+        )
         self._served = Served(self)
         self._listeners = launcher.listeners
 
@@ -113,6 +123,7 @@ class Node:
             ("trial", self._watch_trial()),
             ("housekeeping", self.housekeeping.run()),
             ("reopen", self.housekeeping.reopen()),
+            *([("syslog", self.forwarder.run())] if self.forwarder is not None else []),
         ]
 
     async def close(self) -> None:
@@ -218,6 +229,15 @@ class Node:
         self.trends.add(telemetry)
         self.telemeter.disk_days_left = self.housekeeping.disk_days_left
         await self.board.look(telemetry)
+        await self._look_at_syslog()
+
+    async def _look_at_syslog(self) -> None:
+        if self.forwarder is None:
+            return
+        if (behind := self.forwarder.condition()) is not None:
+            await self.board.report(behind)
+        elif not self.forwarder.error:
+            await self.board.settle(SYSLOG_BEHIND, [str(self.forwarder.target)])
 
     async def _pipeline_text(self, digest: str) -> str:
         """The pipeline of an active bundle, for the alert rules in it; "" where it has none. Raises ValueError."""

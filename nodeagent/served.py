@@ -20,8 +20,8 @@ from nodeagent.handlers.checks import CheckHandlers
 from nodeagent.handlers.clock import ClockHandlers
 from nodeagent.handlers.deployments import DeploymentHandlers
 from nodeagent.handlers.hold import HoldHandlers
-from nodeagent.handlers.labels import LabelHandlers
 from nodeagent.handlers.imports import ImportHandlers
+from nodeagent.handlers.labels import LabelHandlers
 from nodeagent.handlers.lease import LeaseHandlers
 from nodeagent.handlers.ledger import LedgerHandlers
 from nodeagent.handlers.logs import LogHandlers
@@ -118,7 +118,9 @@ class Served:
             ServiceHandlers(parts.standing, parts.clock, status.status),
             PassportHandlers(parts, node.blobs, node.binder, signers),
             ClockHandlers(parts.clock, parts.database, parts.standing, node.boot_number, may_set_wall, set_wall),
-            CheckHandlers(Agent(parts, node.log, node.node_id), lambda: node.housekeeping.disk_days_left),
+            CheckHandlers(
+                Agent(parts, node.log, node.node_id, node.forwarder), lambda: node.housekeeping.disk_days_left
+            ),
             TapHandlers(node.runtimes),
             ProbeHandlers(),
             TrustHandlers(parts, node.node_id, policy),

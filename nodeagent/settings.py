@@ -12,6 +12,8 @@ import tomllib
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from nodeagent.state.syslog_target import TargetError, parse_target
+
 FILE_NAME = "node.toml"
 FILE_BYTES_MAX = 64 << 10
 
@@ -170,6 +172,10 @@ def parse(text: str, *, name: str = FILE_NAME) -> Settings:
             )
         values[section] = _section(type(sections[section].default), table, text=text, name=name, section=section)
     settings = Settings(**values)
+    try:
+        parse_target(settings.syslog.target)
+    except TargetError as error:
+        raise SettingsError(f"{name}:{_line(text, 'target', 'syslog')}: syslog.target: {error}") from error
     if settings.node.access not in ("operate", "monitor"):
         raise SettingsError(f"{name}:{_line(text, 'access')}: access is operate or monitor")
     return settings

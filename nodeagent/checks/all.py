@@ -48,6 +48,7 @@ OF_THE_AGENT: Final[tuple[AgentCheck, ...]] = (
     node.outbox_,
     node.cold_start,
     node.log,
+    node.syslog,
 )
 # With no agent to ask, a person at the node still sees the machine, and this.
 NO_AGENT: Final = "agent"

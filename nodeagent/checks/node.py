@@ -11,6 +11,7 @@ from nodeagent.parts import Parts
 from nodeagent.protocol import SinkTelemetry, WorkerState
 from nodeagent.sinks.mailbag import OUTBOX_FILE
 from nodeagent.state.database import Condition
+from nodeagent.state.forwarder import Forwarder
 from nodeagent.state.logs import Log
 from nodeagent.state.state_folder import read_id
 from store import db, ledger, outbox
@@ -31,6 +32,7 @@ class Agent:
     parts: Parts
     log: Log
     node_id: str
+    forwarder: Forwarder | None = None
 
     @property
     def readable(self) -> bool:
@@ -174,6 +176,18 @@ async def cold_start(agent: Agent) -> Finding:
     if days is not None and days > REHEARSAL_DAYS_MAX:
         return warn(told, "`outstation rehearse NODE`, since much has changed.")
     return ok(told)
+
+
+async def syslog(agent: Agent) -> Finding:
+    """Whether every ledger entry reached the receiver that node.toml names."""
+    forwarder = agent.forwarder
+    if forwarder is None:
+        return warn("the ledger goes to no syslog", "Name a receiver in node.toml: [syslog] target = ...")
+    text = f"{forwarder.target}: {forwarder.sent} entries sent, {forwarder.waiting} wait"
+    if forwarder.error:
+        advice = "Look at the receiver, or name another: [syslog] target in node.toml. Nothing is lost meanwhile."
+        return warn(f"{text}; {forwarder.error}", advice)
+    return ok(text)
 
 
 def _last_rehearsal(connection: sqlite3.Connection) -> ledger.Entry | None:

@@ -82,10 +82,12 @@ def _again(alert: Alert) -> Condition:
     return Condition(alert.code, alert.subject, alert.priority, alert.message, alert.advice, latched=True)
 
 
-# Codes that a review by another person clears, and no acknowledgement.
-REVIEWED = frozenset({"CHANGE.EMERGENCY"})
+# Codes that their own end clears (another person's review, a receiver that is back), and no acknowledgement.
+REVIEWED = frozenset({"CHANGE.EMERGENCY", "SYSLOG.BEHIND"})
 # Codes that only a person clears.
-LATCHED = frozenset({"TRIAL.ROLLED_BACK", "BLOB.DAMAGED", "BINDINGS.EDITED", "CHANGE.EMERGENCY", "RULES.UNREADABLE"})
+LATCHED = frozenset(
+    {"TRIAL.ROLLED_BACK", "BLOB.DAMAGED", "BINDINGS.EDITED", "CHANGE.EMERGENCY", "SYSLOG.BEHIND", "RULES.UNREADABLE"}
+)
 
 
 def rolled_back(bundle: str, version: str, reason: str, text: str) -> Condition:

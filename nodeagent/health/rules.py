@@ -45,7 +45,7 @@ _SYNTAX: Final = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)
 # Raised by the agent itself: no figure stands behind them. They can be shelved, not measured otherwise.
 OWN_CODES: Final = frozenset(
     {"MODEL.ALARM", "NODE.SAFE", "HOLD", "OUT_OF_SERVICE.OVERDUE", "TRIAL.ROLLED_BACK", "BLOB.DAMAGED",
-     "BINDINGS.EDITED", "CHANGE.EMERGENCY", "RULES.UNREADABLE"}
+     "BINDINGS.EDITED", "CHANGE.EMERGENCY", "SYSLOG.BEHIND", "RULES.UNREADABLE"}
 )  # fmt: skip
 
 _Text = Annotated[str, msgspec.Meta(max_length=TEXT_CHARS_MAX)]
