@@ -53,12 +53,7 @@ async def install(node: BootstrapNode, plan: Plan, kit: Kit, identity: Identity,
     """Copies, unpacks, makes the node, starts it. A full disk is given back what was copied. BootstrapFailed."""
     assert plan.target is not None
     assert not plan.refusals
-    try:
-        python = await _bring(node, plan, kit, tell)
-    except BootstrapFailed as error:
-        if is_full(error):
-            await _give_back(node, plan)
-        raise
+    python = await bring(node, plan, kit, tell)
     places = {"prefix": plan.prefix, "state": plan.state, "version": plan.version, "start": plan.start}
     tell(Step("init", f"making the node in {plan.state}"))
     made = await node.ask(
@@ -76,8 +71,17 @@ async def install(node: BootstrapNode, plan: Plan, kit: Kit, identity: Identity,
     return Installed(str(made["node_id"]), str(made["before"]), tuple(map(str, started["notes"])))
 
 
+async def bring(node: BootstrapNode, plan: Plan, kit: Kit, tell: Tell) -> str:
+    """Everything up to the unpacked version, beside any other; returns its interpreter. Raises BootstrapFailed."""
+    try:
+        return await _bring(node, plan, kit, tell)
+    except BootstrapFailed as error:
+        if is_full(error):
+            await _give_back(node, plan)
+        raise
+
+
 async def _bring(node: BootstrapNode, plan: Plan, kit: Kit, tell: Tell) -> str:
-    """Everything up to the unpacked version; returns the interpreter that runs it."""
     assert plan.target is not None
     python = plan.python
     copied = _Copied(plan.bytes_to_copy, tell)

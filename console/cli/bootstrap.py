@@ -68,15 +68,15 @@ async def bootstrap_node(session: Session, args: argparse.Namespace) -> int:
     wish = Wish(args.prefix, args.state, args.start, args.python)
     with kit:
         async with reached(session, address) as node:
-            plan = await _plan(session, node, kit, wish, f"{signer.principal}, key {signer.fingerprint}")
+            plan = await planned(session, node, kit, wish, f"{signer.principal}, key {signer.fingerprint}")
             if plan.refusals:
-                return _refuse(session, address.name, plan)
+                return refuse(session, address.name, plan)
             if args.check:
                 return OK
             await session.agreed(f"an agent is put on {address.name} as said above.", address.name)
             started_s = time.monotonic()
             identity = Identity(address.name, address.site, allowed)
-            done = await install(node, plan, kit, identity, _Telling(session))
+            done = await install(node, plan, kit, identity, Telling(session))
     return await _keep(session, address, plan, done, time.monotonic() - started_s)
 
 
@@ -99,7 +99,7 @@ async def reached(session: Session, address: NodeAddress) -> AsyncIterator[Boots
         yield BootstrapNode(Shell(connection, address.name))
 
 
-async def _plan(session: Session, node: BootstrapNode, kit: Kit, wish: Wish, signed_by: str) -> Plan:
+async def planned(session: Session, node: BootstrapNode, kit: Kit, wish: Wish, signed_by: str) -> Plan:
     """The account's places are known only once it was looked at: root's differ."""
     facts = await node.look(*usual_places(wish, is_root=False))
     if facts.is_root:
@@ -145,7 +145,7 @@ def _show(session: Session, name: str, facts: NodeFacts, plan: Plan, signed_by: 
         session.line(f"  note: {note}")
 
 
-def _refuse(session: Session, name: str, plan: Plan) -> int:
+def refuse(session: Session, name: str, plan: Plan) -> int:
     if session.as_json:
         return FAILED
     session.line(f"{name} cannot take this agent; nothing was changed")
@@ -155,7 +155,7 @@ def _refuse(session: Session, name: str, plan: Plan) -> int:
     return FAILED
 
 
-class _Telling:
+class Telling:
     """One line a step, and the last of the copying; nothing with --json."""
 
     def __init__(self, session: Session) -> None:
@@ -203,7 +203,7 @@ async def remove_or_wipe(session: Session, args: argparse.Namespace) -> int:
     if not args.wipe:
         return await remove_node(session, args)
     (address,) = session.addresses([args.name])
-    prefix, state = _places_of(address)
+    prefix, state = places_of(address)
     what = "its programs" if args.keep_state else "its programs, bundles, records, bindings and ledger"
     await session.agreed(f"the agent on {address.name} is stopped, and {what} are removed for ever.", address.name)
     async with reached(session, address) as node:
@@ -222,7 +222,7 @@ async def remove_or_wipe(session: Session, args: argparse.Namespace) -> int:
     return FAILED if answer["left"] else OK
 
 
-def _places_of(address: NodeAddress) -> tuple[str, str]:
+def places_of(address: NodeAddress) -> tuple[str, str]:
     """Prefix and state as bootstrap left them in the address; empty where they are the usual ones."""
     prefix = address.agent.removesuffix(AGENT_TAIL) if address.agent.endswith(AGENT_TAIL) else ""
     usual = address.socket in ("", SOCKET_DEFAULT)

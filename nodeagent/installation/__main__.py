@@ -15,6 +15,7 @@ from typing import Any
 from nodeagent.installation import boot, journal, keeper, place, systemd, wipe
 from nodeagent.installation.journal import Journal, SetupError
 from nodeagent.installation.layout import Layout
+from store import durable
 from store.errors import DiskFull, StoreError
 
 EXIT_REFUSED = 1
@@ -74,6 +75,8 @@ def _verb(layout: Layout, kept: Journal, request: dict[str, Any]) -> dict[str, A
             return _init(layout, kept, request)
         case "start":
             return _start(layout, kept, request)
+        case "settle":
+            return _settle(layout, request)
         case "stop":
             wipe.stop(layout, kept)
             return {}
@@ -84,6 +87,12 @@ def _verb(layout: Layout, kept: Journal, request: dict[str, Any]) -> dict[str, A
             return {"left": wipe.wipe(layout, kept, keep_state=request["keep_state"])}
         case other:
             raise SetupError(f"no verb {other}")
+
+
+def _settle(layout: Layout, request: dict[str, Any]) -> dict[str, Any]:
+    """After a confirmed upgrade: the next boot starts the new version, and what neither runs nor is needed goes."""
+    before = place.switch(layout, request["version"])
+    return {"before": before, "removed": place.prune(layout, {request["version"], *request["keep"]})}
 
 
 def _init(layout: Layout, kept: Journal, request: dict[str, Any]) -> dict[str, Any]:
@@ -98,7 +107,10 @@ def _init(layout: Layout, kept: Journal, request: dict[str, Any]) -> dict[str, A
         signers=request["signers"],
         run=request["run"],
     )
-    return {"node_id": node_id, "before": place.switch(layout, request["version"])}
+    before = place.switch(layout, request["version"])
+    # The version that is put here counts from now on, whatever an upgrade had chosen before.
+    durable.unlink(layout.state / "upgrade.json")
+    return {"node_id": node_id, "before": before}
 
 
 def _start(layout: Layout, kept: Journal, request: dict[str, Any]) -> dict[str, Any]:

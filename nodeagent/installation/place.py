@@ -115,6 +115,18 @@ def switch(layout: Layout, version: str) -> str:
     return "" if before == version else before
 
 
+def prune(layout: Layout, keep: set[str]) -> list[str]:
+    """Removes every version that is not named; returns their names. A half removed one is no version any more."""
+    gone = []
+    for folder in sorted(layout.versions.iterdir()):
+        if folder.name not in keep:
+            durable.unlink(folder / _PLACED)
+            shutil.rmtree(folder)
+            gone.append(folder.name)
+    durable.sync_dir(layout.versions)
+    return gone
+
+
 def unstage(layout: Layout) -> None:
     """Gives the room of the copied files back."""
     if layout.staging.is_dir():

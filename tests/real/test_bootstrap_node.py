@@ -12,9 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from console.__main__ import main
+from console.kit.file import KIT_NAMESPACE, open_kit, sign_kit, write_kit
+from console.kit.manifest import encode
+from store.signing import sign_with_key_file
 
 CRONTAB = """#!/bin/sh
 # A crontab(1) whose table is one file: the machine's own is not the test's to change.
@@ -167,6 +171,64 @@ def test_what_was_copied_before_the_link_broke_is_not_copied_again(box: Box) -> 
     first = next(line for line in out.splitlines() if line.startswith("copy"))
     assert "0 B of" not in first
     assert sum(there.values()) > 25 << 20
+
+
+def another_kit(made: Any, path: Path) -> Path:
+    """The same packages under another version's number, signed by the same key."""
+    unsigned = path.with_suffix(".unsigned")
+    with open_kit(made.path) as kit:
+        manifest = msgspec.structs.replace(kit.manifest, version="0.1.1")
+        write_kit(unsigned, encode(manifest), kit.pieces)
+    sign_kit(unsigned, path, lambda data: sign_with_key_file(made.key, data, namespace=KIT_NAMESPACE))
+    return path
+
+
+def test_an_upgrade_without_a_way_back_in_undoes_itself_and_the_same_command_then_keeps_it(
+    box: Box, made_kit: Any, tmp_path: Path
+) -> None:
+    assert box.bootstrap()[0] == 0
+    (old,) = [path.name for path in (box.prefix / "versions").iterdir()]
+    words = ["agent", "upgrade", "press-07", "--kit", str(another_kit(made_kit, tmp_path / "next.kit"))]
+    words += ["--signers", str(made_kit.signers_file), "--yes"]
+    file = box.state / "upgrade.json"
+
+    def phase() -> str:
+        return str(json.loads(file.read_text())["phase"]) if file.exists() else ""
+
+    async def cut_off() -> tuple[int, str, str]:
+        running = asyncio.create_task(asyncio.to_thread(box.run, *words, "--confirm-within", "8s"))
+        while phase() != "trial":
+            assert not running.done(), running.result()
+            await asyncio.sleep(0.01)
+        await asyncio.to_thread(box.server.stop)
+        return await running
+
+    code, _, err = asyncio.run(cut_off())
+    assert code != 0, err
+    until(lambda: phase() == "rolled_back")
+    box.server.start()
+    assert json.loads(box.run("agent", "show", "--json")[1])[0]["upgrade"]["running"] == old
+    assert (box.prefix / "current").readlink().name == old
+
+    code, out, err = box.run(*words)
+    assert (code, err) == (0, ""), out
+    shown = json.loads(box.run("agent", "show", "--json")[1])[0]["upgrade"]
+    assert (shown["phase"], shown["previous"], shown["launcher"]) == ("committed", old, old)
+    new = shown["running"]
+    assert new.startswith("0.1.1-")
+    assert (box.prefix / "current").readlink().name == new
+    assert box.run(*words)[0] == 0
+    entries = json.loads(box.run("ledger", "show", "press-07", "--json")[1])["entries"]
+    confirmed = [entry["detail"] for entry in entries if entry["action"] == "agent.confirm"]
+    assert [detail["reachability"] for detail in confirmed] == ["proved"]
+
+    _, agent = box.keeper()
+    os.kill(agent, signal.SIGKILL)
+    until(lambda: len(box.keeper()) == 2 and box.keeper()[1] != agent)
+    until(lambda: box.run("agent", "show", "--json")[0] == 0)
+    assert json.loads(box.run("agent", "show", "--json")[1])[0]["upgrade"]["launcher"] == new
+    assert box.run("node", "remove", "press-07", "--wipe", "--yes")[0] == 0
+    assert sorted(path.name for path in box.home.iterdir()) == []
 
 
 @pytest.mark.parametrize("moment", ["versions/.*.new/site/numpy", "state/node.db", "current"])

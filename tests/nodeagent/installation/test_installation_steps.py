@@ -50,6 +50,18 @@ def test_a_wheel_that_leads_out_of_its_folder_is_refused(tmp_path: Path, name: s
     assert not (tmp_path / "evil.py").exists()
 
 
+def test_versions_that_nothing_needs_are_removed_and_a_half_removed_one_is_none(tmp_path: Path) -> None:
+    layout = Layout(tmp_path, tmp_path / "state")
+    for version in ("1", "2", "3"):
+        (layout.versions / version / "site").mkdir(parents=True)
+        (layout.versions / version / "installed.json").write_text("{}")
+    (layout.versions / "1" / "installed.json").unlink()
+    assert place.switch(layout, "2") == ""
+    assert place.prune(layout, {"2", "3"}) == ["1"]
+    assert place.prune(layout, {"2", "3"}) == []
+    assert [place.is_placed(layout, version) for version in ("1", "2", "3")] == [False, True, True]
+
+
 def test_two_wheels_with_the_same_file_are_refused(tmp_path: Path) -> None:
     wheels = [("a.whl", named(tmp_path / "a", "x.py")), ("b.whl", named(tmp_path / "b", "x.py"))]
     with pytest.raises(SetupError, match="both hold"):
