@@ -9,7 +9,7 @@ from typing import Final
 
 from console.figures import clock
 from console.view import Condition, LinkState, NodeView
-from nodeagent.protocol import Alert, AlertState, BundleTelemetry, OutOfService, Telemetry, WorkerState
+from nodeagent.protocol import Alert, AlertState, BundleTelemetry, OutOfService, Telemetry, Trial, WorkerState
 
 URGENT_PRIORITY: Final = 2
 _BROKEN: Final = (WorkerState.BACKOFF, WorkerState.STOPPED)
@@ -32,6 +32,11 @@ class NodeState:
         if not self.known or self.view.telemetry is None:
             return []
         return sorted(self.view.telemetry.bundles, key=lambda b: (b.trial is None, b.bundle))
+
+    @property
+    def trial(self) -> Trial | None:
+        """The trial that runs there; None where none does, or that is not known now."""
+        return next((bundle.trial for bundle in self.bundles if bundle.trial is not None), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -216,7 +216,7 @@ def order(states: Iterable[NodeState], by: str = "state", reverse: bool = False)
     if by == "model":
         return sorted(listed, key=_runs, reverse=reverse)
     if by == "state":
-        return sorted(listed, key=lambda s: s.condition, reverse=reverse)
+        return sorted(listed, key=lambda s: (s.condition, s.trial is None), reverse=reverse)
     figure = _FIGURES[by]
     known = [(value, s) for s in listed if (value := figure(s)) is not None]
     known.sort(key=lambda pair: pair[0], reverse=reverse == (by in _LOWEST_FIRST))

@@ -10,7 +10,7 @@ from console.board import NodeState
 from console.query import disk_percent, inferences, worst_p95
 from console.view import Condition
 from widgets.look import Look, Role, Span
-from widgets.status import ALARM, MAINTENANCE, OK, UNKNOWN, WARN, State, glyph, word
+from widgets.status import ALARM, MAINTENANCE, OK, TRIAL, UNKNOWN, WARN, State, glyph, word
 from widgets.table import Column, Row
 from widgets.trend import spark
 
@@ -47,17 +47,17 @@ _STATES: Final = {
 }
 
 
-def state_of(condition: Condition) -> State:
-    """How a condition is written."""
-    return _STATES[condition]
+def state_of(state: NodeState) -> State:
+    """How a node's condition is written. A node on trial is not OK: it goes back unless somebody confirms."""
+    return TRIAL if state.condition is Condition.OK and state.trial is not None else _STATES[state.condition]
 
 
 def node_row(state: NodeState, now_s: float, look: Look) -> Row:
     """The cells of one node. A node that is not known says since when and why instead of figures."""
     view = state.view
     cells: dict[str, Span] = {
-        "state": word(_STATES[state.condition], look),
-        "node": (view.name, "strong" if state.condition < Condition.MAINTENANCE else "base"),
+        "state": word(state_of(state), look),
+        "node": (view.name, "base" if state_of(state) in (MAINTENANCE, OK) else "strong"),
         "site": (view.address.site, "dim"),
     }
     if not state.known:

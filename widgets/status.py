@@ -1,4 +1,4 @@
-"""The five states of a node as glyph, word and weight."""
+"""The five states of a node as glyph, word and weight; and a trial, in the place of OK while one runs."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ WARN = State("▲", "!", "WARN", "warn")
 UNKNOWN = State("?", "?", "UNKN", "unknown")
 MAINTENANCE = State("M", "M", "MNT", "maintenance")
 OK = State("·", ".", "OK", "ok")
+# Well, but not for good: `TRIAL`.
+TRIAL = State("T", "T", "RIAL", "strong")
 STATES = (ALARM, WARN, UNKNOWN, MAINTENANCE, OK)
 
 

@@ -98,7 +98,7 @@ def _status_row(name: str, answer: Status | None, failure: Account | None, broke
 
 
 def condition(answer: Status) -> str:
-    """MMNT while a person works on the machine, otherwise ALRM, WARN or OK, by what stands on the node."""
+    """MMNT while a person works on the machine, otherwise ALRM, WARN, TRIAL or OK, by what stands on the node."""
     telemetry = answer.telemetry
     standing = [alert.priority for alert in telemetry.alerts if alert.cleared_us is None]
     if suppressing(telemetry) is not None:
@@ -107,7 +107,8 @@ def condition(answer: Status) -> str:
         return "ALRM"
     if standing or any(bundle.state != "serving" for bundle in telemetry.bundles):
         return "WARN"
-    return "OK"
+    left_s = min((bundle.trial.seconds_left for bundle in telemetry.bundles if bundle.trial), default=None)
+    return "OK" if left_s is None else f"TRIAL {figures.countdown(left_s)}"
 
 
 def model_text(bundle: BundleTelemetry) -> str:

@@ -130,7 +130,7 @@ class ChartPage(Page):
             note = f"{ZOOMS[self.zoom][0]}  {note}".strip()
         spans: Spans = ((self.about, "strong"),)
         if state is not None and not state.known:
-            spans = (word(state_of(state.condition), self.look), (" ", "base"), *spans)
+            spans = (word(state_of(state), self.look), (" ", "base"), *spans)
         self.title_row.set_values(spans, tabs=TABS, tab=self.tab, note=note)
         if self.tab == HISTOGRAM:
             self._draw_histogram()

@@ -102,7 +102,7 @@ class FleetPage(Page):
             address = state.view.address
             name = "/".join(part for part in (address.site, address.line) if part) or "no site"
             groups.setdefault(name, []).append(state.view.name)
-        states = {name: state_of(self.board.nodes[name].condition) for keys in groups.values() for name in keys}
+        states = {name: state_of(self.board.nodes[name]) for keys in groups.values() for name in keys}
         self.wall.set_marked(self.seat.marked)
         self.wall.set_groups(list(groups.items()), states)
         self._tell()
@@ -114,7 +114,7 @@ class FleetPage(Page):
             return
         runs = ", ".join(f"{b.bundle} {b.version}" for b in state.bundles)
         place = "/".join(part for part in (state.view.address.site, state.view.address.line) if part)
-        head: Spans = ((" ", "base"), word(state_of(state.condition), self.look), (f" {state.view.name}", "strong"),
+        head: Spans = ((" ", "base"), word(state_of(state), self.look), (f" {state.view.name}", "strong"),
                        (f"  {place}  {runs}", "base"))  # fmt: skip
         self.told.set_lines([head, ((f" {cut(state.reason, max(10, self.size.width - 2))}", "base"),)])
 

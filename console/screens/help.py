@@ -6,7 +6,7 @@ from console import commands
 from console.screens.view import View
 from widgets.cells import wrap
 from widgets.look import Look, Spans
-from widgets.status import STATES, word
+from widgets.status import STATES, TRIAL, word
 
 KEY_CELLS = 8
 WORD_CELLS = 12
@@ -40,6 +40,8 @@ class HelpView(View):
         lines.append(((" states", "title"),))
         for state, meaning in zip(STATES, MEANINGS, strict=True):
             lines.append(((" ", "base"), word(state, self.look), (f"   {meaning}", "base")))
+        trial = "runs a revision that goes back by itself unless somebody confirms it"
+        lines.append(((" ", "base"), word(TRIAL, self.look), (f"   {trial}", "base")))
         lines += [(), ((" a dim value is older than three periods; a value that reads ? is not known", "base"),)]
         self.set_lines(lines)
 

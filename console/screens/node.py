@@ -87,7 +87,7 @@ class NodePage(Page):
             self.text.set_lines([])
             return
         place = "/".join(p for p in (state.view.address.site, state.view.address.line) if p)
-        spans: Spans = (word(state_of(state.condition), self.look), (f" {self.about}", "strong"))
+        spans: Spans = (word(state_of(state), self.look), (f" {self.about}", "strong"))
         self.title_row.set_values(spans, tabs=self._tabs(), tab=self.tab, note=place)
         if changed is not None and self.about not in changed:
             return
