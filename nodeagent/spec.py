@@ -37,6 +37,7 @@ class Activation(msgspec.Struct, frozen=True, kw_only=True):
     node_id: str
     node_name: str
     site: str
+    more_models: dict[str, str] = {}
 
     def armed(self, on: bool) -> Activation:
         """The same with write-back armed or in dry run."""

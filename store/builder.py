@@ -11,6 +11,7 @@ model = "model.onnx"
 pipeline = "pipeline.toml"       # "" : the bundle only answers over HTTP
 baseline = "baseline.json"       # "" : no drift figures
 golden = "golden.npz"
+models = { label = "label.onnx" }  # further models, that `[[then]]` of the pipeline asks
 [target]                         # only nodes with these labels
 [lineage]                        # training run, data digest, metrics
 """
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ class Files(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     pipeline: str = "pipeline.toml"
     baseline: str = "baseline.json"
     golden: str = "golden.npz"
+    models: dict[bundle.ModelName, str] = {}
 
 
 class BundleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -72,13 +74,35 @@ def build(directory: Path, out: Path, facts_from_model: Callable[[bytes], ModelF
     """
     config = read_config(directory / CONFIG_NAME)
     files = _read_files(directory, config.files)
-    facts, files["facts"] = _checked(_facts(config, files, facts_from_model(files["model"])))
+    more = _read_more(directory, config.files.models)
+    model = together([facts_from_model(data) for data in (files["model"], *more.values())])
+    facts, files["facts"] = _checked(_facts(config, files, model, more))
     model_config = _model_config(facts, files)
-    manifest = bundle.canonical(bundle.make_manifest(facts, model_config, files))
-    contents = {bundle.digest_of(data): data for data in (model_config, *files.values())}
+    manifest = bundle.canonical(bundle.make_manifest(facts, model_config, files, more))
+    contents = {bundle.digest_of(data): data for data in (model_config, *files.values(), *more.values())}
     target = out / file_name(facts) if out.is_dir() else out
     archive.write_archive(target, manifest, contents)
     return facts
+
+
+def together(models: Sequence[ModelFacts]) -> ModelFacts:
+    """What a runtime needs for all of them; inputs and outputs are those of the first."""
+    opsets: dict[str, int] = {}
+    for model in models:
+        for domain, version in model.opsets.items():
+            opsets[domain] = max(version, opsets.get(domain, 0))
+    return msgspec.structs.replace(
+        models[0],
+        ir_version=max(model.ir_version for model in models),
+        opsets=opsets,
+        operators=sorted({operator for model in models for operator in model.operators}),
+    )
+
+
+def _read_more(directory: Path, names: Mapping[str, str]) -> dict[str, bytes]:
+    if len(names) > bundle.MORE_MAX:
+        raise BuildRefused(f"{CONFIG_NAME}: files.models has more than {bundle.MORE_MAX} models")
+    return {name: _read(directory / file) for name, file in sorted(names.items())}
 
 
 def file_name(facts: Facts) -> str:
@@ -140,8 +164,9 @@ def _read(path: Path) -> bytes:
         raise errors.from_os(error, "read", path) from error
 
 
-def _facts(config: BundleConfig, files: Mapping[Role, bytes], model: ModelFacts) -> Facts:
-    estimate = _MEMORY_BYTES_LEAST + _MEMORY_OF_MODEL * len(files["model"])
+def _facts(config: BundleConfig, files: Mapping[Role, bytes], model: ModelFacts, more: Mapping[str, bytes]) -> Facts:
+    weights = len(files["model"]) + sum(map(len, more.values()))
+    estimate = _MEMORY_BYTES_LEAST + _MEMORY_OF_MODEL * weights
     return Facts(
         name=config.name,
         version=config.version,
@@ -161,6 +186,7 @@ def _facts(config: BundleConfig, files: Mapping[Role, bytes], model: ModelFacts)
         pipeline_digest=_digest(files, "pipeline"),
         baseline_digest=_digest(files, "baseline"),
         golden_digest=_digest(files, "golden"),
+        more={name: bundle.digest_of(data) for name, data in more.items()} if more else msgspec.UNSET,
         target=config.target,
         lineage=config.lineage,
         issued=config.issued,

@@ -9,6 +9,8 @@ Media types: OCI image-spec 1.1 (artifacts), CNCF ModelPack model-spec v1 (`appl
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -32,9 +34,14 @@ ROLES: dict[Role, tuple[str, int]] = {
     "baseline": ("application/vnd.outstation.baseline.v1+json", 16 << 20),
     "golden": ("application/vnd.outstation.golden.v1+npz", 256 << 20),
 }
+# A further model of the bundle: any number up to MORE_MAX, each named by its file path.
+MORE_TYPE = "application/vnd.outstation.model.v1+onnx"
+MORE_MAX = 7
 _ROLE_OF_TYPE = {media_type: role for role, (media_type, _) in ROLES.items()}
 
+_MORE_PATH = re.compile(r"models/([a-z0-9][a-z0-9_-]{0,63})\.onnx")
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}\Z")]
+ModelName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}\Z")]
 Version = Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Za-z][0-9A-Za-z._-]{0,63}\Z")]
 Digest = Annotated[str, msgspec.Meta(pattern=r"^sha256:[0-9a-f]{64}\Z")]
 Short = Annotated[str, msgspec.Meta(max_length=256)]
@@ -71,7 +78,9 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     `name` is the bundle, `model` the name that it serves. (`epoch`, `sequence`) is its place in the order of all
     bundles of that name. `bindings` are the `${names}` of its pipeline; `target` limits it to nodes whose labels
-    agree, `node_id` included. `expires` (ISO date) is a warning only, since plant clocks lie.
+    agree, `node_id` included. `more`: models that its pipeline asks after the first, by name; then `ir_version`,
+    `opsets` and `operators` are those of all of them together.
+    `expires` (ISO date) is a warning only, since plant clocks lie.
     """
 
     name: Name
@@ -94,6 +103,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     pipeline_digest: Digest | None = None
     baseline_digest: Digest | None = None
     golden_digest: Digest | None = None
+    more: dict[ModelName, Digest] | msgspec.UnsetType = msgspec.UNSET
     target: Annotations = {}
     lineage: Annotated[dict[Short, Scalar | dict[Short, Scalar]], msgspec.Meta(max_length=64)] = {}
     issued: Short = ""
@@ -125,6 +135,19 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """The layer with this role; None when the bundle has none."""
         return next((layer for layer in self.layers if _ROLE_OF_TYPE.get(layer.media_type) == role), None)
 
+    def more(self) -> dict[str, Descriptor]:
+        """Further models by name."""
+        return {name: layer for layer in self.layers if (name := _more_name(layer))}
+
+
+def _more_name(layer: Descriptor) -> str:
+    """The name of a further model's layer; empty: it is none, or has no name."""
+    if layer.media_type != MORE_TYPE:
+        return ""
+    path = (layer.annotations or {}).get(FILEPATH_ANNOTATION, "")
+    found = _MORE_PATH.fullmatch(path)
+    return found[1] if found else ""
+
 
 def parse_manifest(data: bytes) -> Manifest:
     """A bundle's manifest. BundleMalformed: not canonical, a role missing, doubled, unknown or too large."""
@@ -134,7 +157,12 @@ def parse_manifest(data: bytes) -> Manifest:
     if manifest.config.media_type != CONFIG_TYPE or manifest.config.size > FACTS_BYTES_MAX:
         raise BundleMalformed("the manifest's config is not a ModelPack config")
     seen: set[Role] = set()
+    further = [layer for layer in manifest.layers if layer.media_type == MORE_TYPE]
+    if len(further) > MORE_MAX or len(manifest.more()) != len(further):
+        raise BundleMalformed(f"further models have a name each, and there are at most {MORE_MAX}")
     for layer in manifest.layers:
+        if layer in further and layer.size <= ROLES["model"][1]:
+            continue
         role = _ROLE_OF_TYPE.get(layer.media_type)
         if role is None or role in seen:
             raise BundleMalformed(f"a layer of type {layer.media_type} is unknown or there twice")
@@ -159,6 +187,9 @@ def facts_of(manifest: Manifest, data: bytes) -> Facts:
         found = manifest.layer(role)
         if digest != (found.digest if found else None):
             raise BundleMalformed(f"the facts are about another {role}")
+    told = {name: layer.digest for name, layer in manifest.more().items()}
+    if told != (facts.more or {}):
+        raise BundleMalformed("the facts are about other further models")
     annotations = manifest.annotations or {}
     if (annotations.get(TITLE_ANNOTATION), annotations.get(VERSION_ANNOTATION)) != (facts.name, facts.version):
         raise BundleMalformed("the manifest's title and version are not those of the facts")
@@ -170,8 +201,10 @@ def blobs_named(manifest: Manifest) -> dict[str, int]:
     return {descriptor.digest: descriptor.size for descriptor in (manifest.config, *manifest.layers)}
 
 
-def make_manifest(facts: Facts, config: bytes, files: dict[Role, bytes]) -> Manifest:
-    """The manifest of a bundle whose blobs are `config` and `files` (the facts among them)."""
+def make_manifest(
+    facts: Facts, config: bytes, files: dict[Role, bytes], more: Mapping[str, bytes] | None = None
+) -> Manifest:
+    """The manifest of a bundle whose blobs are `config`, `files` (the facts among them) and `more` models by name."""
     names = {"model": "model.onnx", "pipeline": "pipeline.toml", "baseline": "baseline.json", "golden": "golden.npz"}
     layers = [
         Descriptor(
@@ -182,6 +215,15 @@ def make_manifest(facts: Facts, config: bytes, files: dict[Role, bytes]) -> Mani
         )
         for role in ROLES
         if role in files
+    ]
+    layers += [
+        Descriptor(
+            media_type=MORE_TYPE,
+            digest=digest_of(data),
+            size=len(data),
+            annotations={FILEPATH_ANNOTATION: f"models/{name}.onnx"},
+        )
+        for name, data in sorted((more or {}).items())
     ]
     return Manifest(
         schema_version=2,

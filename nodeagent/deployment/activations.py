@@ -99,6 +99,7 @@ class Activations:
             baseline_path=self._path(facts.baseline_digest),
             golden_path=self._path(facts.golden_digest),
             model_digest=facts.model_digest,
+            more_models={name: str(self._blobs.path(digest)) for name, digest in (facts.more or {}).items()},
             pipeline_digest=facts.pipeline_digest or "",
             bindings={name: values[name] for name in facts.bindings},
             binding_revision=row.binding_revision,

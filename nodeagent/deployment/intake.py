@@ -18,7 +18,7 @@ from nodeagent.deployment.verifier import Job, Verdict
 from nodeagent.model import onnx_walk, wire
 from nodeagent.pipeline import config as pipeline
 from nodeagent.pipeline.errors import ConfigError
-from store import bundle, signers, signing, warrant
+from store import builder, bundle, signers, signing, warrant
 from store.archive import SIGNATURE_BYTES_MAX
 from store.blobs import Blobs
 from store.bundle import BundleMalformed, Facts, Manifest
@@ -148,7 +148,8 @@ def _look_inside(blobs: Blobs, manifest: Manifest, facts: Facts) -> None:
 def _walk(blobs: Blobs, facts: Facts) -> None:
     """What the model's file says must be what the facts say, since the passport judged the facts."""
     try:
-        found = onnx_walk.walk(blobs.path(facts.model_digest))
+        paths = [blobs.path(digest) for digest in (facts.model_digest, *(facts.more or {}).values())]
+        found = builder.together([_model_facts(onnx_walk.walk(path)) for path in paths])
     except wire.Refused as error:
         raise Refused("BUNDLE.MODEL_REFUSED", str(error), "Export the model without what it names.") from error
     except OSError as error:
@@ -156,6 +157,12 @@ def _walk(blobs: Blobs, facts: Facts) -> None:
     for name in ("ir_version", "opsets", "operators"):
         if getattr(found, name) != getattr(facts, name):
             raise Refused("BUNDLE.MALFORMED", f"the facts and the model disagree on {name}", "Build the bundle anew.")
+
+
+def _model_facts(found: onnx_walk.ModelFacts) -> bundle.ModelFacts:
+    return bundle.ModelFacts(
+        ir_version=found.ir_version, opsets=found.opsets, operators=found.operators, inputs=[], outputs=[]
+    )
 
 
 def _read_pipeline(blobs: Blobs, facts: Facts) -> None:

@@ -24,7 +24,8 @@ from nodeagent.health.rules import Rule
 from nodeagent.pipeline import references, registry
 from nodeagent.pipeline.errors import ConfigError
 from nodeagent.pipeline.lines import Path, locate
-from nodeagent.pipeline.options import Options
+from nodeagent.pipeline.models import ThenOptions
+from nodeagent.pipeline.options import Options, Seconds
 from nodeagent.pipeline.section import Document, Section
 from nodeagent.pipeline.typed import typed
 from nodeagent.settings import Settings
@@ -32,12 +33,15 @@ from nodeagent.settings import Settings
 SCHEMA: Final = 1
 FILE_BYTES_MAX: Final = 256 << 10
 SECTIONS_MAX: Final = 64
-_TOP_KEYS: Final = ("schema", "name", "asset", "source", "step", "model", "decide", "sink", "alert")
+_TOP_KEYS: Final = ("schema", "name", "asset", "source", "step", "model", "then", "decide", "sink", "alert")
 _SYNTAX_PLACE: Final = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 
 class ModelOptions(Options, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[model]`. `inputs`: tags that make up the one input, in order, or a table of model input -> tags.
+
+    `state`: input -> the output that is its value at the next sweep; anew after a silence of `state_reset`.
+    `constants`: input -> its value. `warm_up`: predictions until a carried state is as good as one that ran all along.
 
     `package` is the model file that `pipeline try` uses; on a node the model is the one in the bundle.
     """
@@ -46,6 +50,17 @@ class ModelOptions(Options, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     package: str = ""
     on_bad_input: Literal["skip", "hold", "run"] = "skip"
     batch_max: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 32
+    state: dict[str, str] = msgspec.field(default_factory=dict)
+    state_reset: Seconds | None = None
+    constants: dict[str, float | list[float]] = msgspec.field(default_factory=dict)
+    warm_up: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = 0
+
+    def __post_init__(self) -> None:
+        own = set(self.inputs) if isinstance(self.inputs, dict) else set()
+        if twice := (own & set(self.state)) | (own & set(self.constants)) | (set(self.state) & set(self.constants)):
+            raise ValueError(f"the input {min(twice)!r} is given twice")
+        if not self.state and (self.state_reset is not None or self.warm_up):
+            raise ValueError("'state_reset' and 'warm_up' belong to a 'state'")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,6 +73,7 @@ class PipelineConfig:
     sources: tuple[Section, ...]
     steps: tuple[Section, ...]
     model: Section
+    then: tuple[Section, ...] = ()
     decide: Section
     sinks: tuple[Section, ...]
     bindings: tuple[str, ...]
@@ -70,7 +86,7 @@ class PipelineConfig:
 
     def sections(self) -> tuple[Section, ...]:
         """All tables in the order of the data."""
-        return (*self.sources, *self.steps, self.model, self.decide, *self.sinks)
+        return (*self.sources, *self.steps, self.model, *self.then, self.decide, *self.sinks)
 
 
 def load(text: str, *, bindings: Mapping[str, Any] | None = None, file: str = "pipeline.toml") -> PipelineConfig:
@@ -91,6 +107,7 @@ def load(text: str, *, bindings: Mapping[str, Any] | None = None, file: str = "p
         sources=_unique(reader.many(raw, "source", "type")),
         steps=reader.many(raw, "step", "use"),
         model=reader.section(("model",), raw["model"], "model", "", ModelOptions),
+        then=reader.further(raw),
         decide=reader.one(raw, "decide"),
         sinks=reader.many(raw, "sink", "type"),
         bindings=tuple(sorted(references.names(raw))),
@@ -121,7 +138,7 @@ def _check_top(raw: dict[str, Any], document: Document) -> None:
             raise document.error((), f"{key!r} is missing")
     if raw["schema"] != SCHEMA:
         raise document.error(("schema",), f"this program reads schema {SCHEMA}")
-    for key in ("source", "step", "sink"):
+    for key in ("source", "step", "then", "sink"):
         entries = raw.get(key, [])
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             raise document.error((key,), f"written [[{key}]]")
@@ -156,6 +173,16 @@ class _Reader:
 
     def many(self, raw: Mapping[str, Any], kind: str, word: str) -> tuple[Section, ...]:
         return tuple(self._worded((kind, at), table, kind, word) for at, table in enumerate(raw.get(kind, [])))
+
+    def further(self, raw: Mapping[str, Any]) -> tuple[Section, ...]:
+        """`[[then]]`, each model once."""
+        found: list[Section] = []
+        for at, table in enumerate(raw.get("then", [])):
+            section = self.section(("then", at), table, "then", "", ThenOptions)
+            if table.get("model") in [each.given.get("model") for each in found]:
+                raise section.error("model", f"there is a [[then]] for {table['model']!r} already")
+            found.append(section)
+        return tuple(found)
 
     def one(self, raw: Mapping[str, Any], kind: str) -> Section:
         return self._worded((kind,), raw[kind], kind, "use")

@@ -17,6 +17,7 @@ from nodeagent.pipeline.errors import ModelFailed
 from nodeagent.pipeline.gate import IDLE_REASONS
 from nodeagent.pipeline.inputs import Feeds, Inputs, Tensor, split, stack
 from nodeagent.pipeline.join import Join
+from nodeagent.pipeline.models import Loaded, Models, RunModel
 from nodeagent.pipeline.outcome import ERROR, IDLE, SKIPPED, Outcome
 from nodeagent.pipeline.past import AlignOptions
 from nodeagent.pipeline.section import Section
@@ -25,7 +26,6 @@ from nodeagent.pipeline.step import StepContext
 from nodeagent.protocol import StageTelemetry, Tap
 from nodeagent.sources.source import SourceOptions
 
-RunModel = Callable[[Feeds], Mapping[str, npt.NDArray[Any]]]
 OUTPUT_VALUES_MAX: Final = 4096
 JOIN_AGE_US_MAX: Final = 10_000_000
 
@@ -33,7 +33,8 @@ JOIN_AGE_US_MAX: Final = 10_000_000
 class Engine:
     """One pipeline. `run_model` takes one array an input, batch axis first, and may raise ModelFailed.
 
-    `model_outputs`: names to check the score against. `tap`, where set, gets each frame after each stage. Raises
+    `model_outputs`: names to check the score against. `more`: models that `[[then]]` names. `model_key` tells models
+    apart, so that a carried state goes to the same one only. `tap`, where set, gets each frame after each stage. Raises
     ConfigError where the tags, the steps and the model do not fit together: at once where the sources know their tags,
     otherwise at the first frame.
     """
@@ -46,25 +47,28 @@ class Engine:
         model_inputs: Sequence[Tensor],
         clock: Clock,
         model_outputs: Sequence[str] | None = None,
+        more: Mapping[str, Loaded] | None = None,
+        model_key: str = "",
     ) -> None:
-        if any(section.options is None for section in (*config.steps, config.model, config.decide)):
+        if any(section.options is None for section in (*config.steps, config.model, *config.then, config.decide)):
             raise ValueError("a pipeline that was read without bindings cannot run")
         self.config = config
         self.tap: Callable[[Tap], None] | None = None
         self.errors_total = 0
-        self._run_model = run_model
         self._clock = clock
         options = config.model.options
         assert isinstance(options, ModelOptions)
         self._options = options
+        first = Loaded(run_model, model_inputs, tuple(model_outputs or ()))
+        self._models = Models(config.model, config.then, first, more or {}, key=model_key)
         try:
-            self._inputs = Inputs(options.inputs, model_inputs)
+            self._inputs = Inputs(options.inputs, self._models.tensors)
         except ValueError as error:
             raise config.model.error("inputs", str(error)) from error
         decide_options, decide = registry.decision(config.decide.use)
         assert isinstance(config.decide.options, decide_options)
         self._decide: Decide = decide(config.decide.options)
-        _check_score(config.decide, model_outputs)
+        _check_score(config.decide, None if model_outputs is None else self._models.outputs)
         known = known_tags(config)
         self._join = Join(tuple(source.id for source in config.sources), known, join_age_us(config))
         self._stages = stages_of(config.steps, StepContext(clock=clock, sample_rate_hz=sample_rate_hz(config)))
@@ -79,7 +83,8 @@ class Engine:
     @property
     def warm(self) -> bool:
         """Whether every window is full, so that outcomes no longer depend on when this engine was started."""
-        return bool(self._names) and all(stage.step.warm for stage in self._stages)
+        carried = self._models.recurrence.asked >= self._options.warm_up
+        return bool(self._names) and carried and all(stage.step.warm for stage in self._stages)
 
     def push(self, frame: Frame) -> list[Outcome]:
         """Takes one frame through the pipeline; what it led to, oldest first, often nothing."""
@@ -88,7 +93,7 @@ class Engine:
     def push_many(self, frames: Sequence[Frame]) -> list[Outcome]:
         """As `push` for frames that came together; the model sees up to `batch_max` rows at once where it can."""
         ready = [leaving for frame in frames if (leaving := self._through_steps(frame)) is not None]
-        size = self._options.batch_max if self._inputs.batchable else 1
+        size = self._options.batch_max if self._inputs.batchable and self._models.plain else 1
         return [outcome for at in range(0, len(ready), size) for outcome in self._evaluate(ready[at : at + size])]
 
     def stages(self) -> list[StageTelemetry]:
@@ -98,8 +103,9 @@ class Engine:
 
     def state(self) -> bytes:
         """Everything a successor needs to go on where this engine stands."""
+        model = {"key": self._models.key, "state": self._models.recurrence.state()}
         decide = {"key": repr(self.config.decide.options), "state": self._decide.state()}
-        return state.encode(state_of(self._stages, self._names) | {"decide": decide})
+        return state.encode(state_of(self._stages, self._names) | {"decide": decide, "model": model})
 
     def restore(self, data: bytes) -> int:
         """Goes on from another engine's `state`; how many steps could. From the first step that differs on, afresh.
@@ -117,6 +123,8 @@ class Engine:
             restored = restore_common(self._stages, old)
             if restored == len(self._stages) == len(old["steps"]) and decide["key"] == repr(self.config.decide.options):
                 self._decide.restore(decide["state"])
+                if (model := old.get("model")) is not None and model["key"] == self._models.key:
+                    self._models.recurrence.restore(model["state"])
             return restored
         except (KeyError, TypeError, ValueError) as error:
             raise state.StateRefused("not the state of an engine") from error
@@ -161,22 +169,39 @@ class Engine:
                     rows[at] = self._inputs.row(frame)
                 except ModelFailed as error:
                     failed[at] = str(error)
-        said, why = self._answers(rows)
+        said, why = self._answers(rows, {at: frames[at].received_us for at in rows})
         failed |= why
         return [
             self._outcome(frame, quality, reason, rows.get(at), said.get(at), failed.get(at))
             for at, (frame, quality, reason) in enumerate(judged)
         ]
 
-    def _answers(self, rows: dict[int, Feeds]) -> tuple[dict[int, dict[str, npt.NDArray[Any]]], dict[int, str]]:
+    def _answers(
+        self, rows: dict[int, Feeds], at_us: Mapping[int, int]
+    ) -> tuple[dict[int, dict[str, npt.NDArray[Any]]], dict[int, str]]:
         """What the model said to each row, and why it said nothing."""
         if not rows:
             return {}, {}
+        if not self._models.plain:
+            return self._asked(rows, at_us)
         try:
-            answers = split(self._run_model(stack(list(rows.values()))), len(rows))
+            answers = split(self._models.run(stack(list(rows.values()))), len(rows))
         except ModelFailed as error:
             return {}, dict.fromkeys(rows, str(error))
         return dict(zip(rows, answers, strict=True)), {}
+
+    def _asked(
+        self, rows: dict[int, Feeds], at_us: Mapping[int, int]
+    ) -> tuple[dict[int, dict[str, npt.NDArray[Any]]], dict[int, str]]:
+        """Row by row in order, where a model carries state or others are asked after it."""
+        said: dict[int, dict[str, npt.NDArray[Any]]] = {}
+        why: dict[int, str] = {}
+        for at, feeds in rows.items():
+            try:
+                said[at] = self._models.ask(feeds, at_us[at])
+            except ModelFailed as error:
+                why[at] = str(error)
+        return said, why
 
     def _outcome(
         self,

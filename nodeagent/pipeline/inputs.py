@@ -12,7 +12,7 @@ from nodeagent.frame import BAD, GOOD, Frame
 from nodeagent.pipeline.errors import ModelFailed
 
 Feeds = dict[str, npt.NDArray[Any]]
-_DTYPES: Final[Mapping[str, Any]] = {
+DTYPES: Final[Mapping[str, Any]] = {
     "FP32": np.float32,
     "FP64": np.float64,
     "FP16": np.float16,
@@ -48,7 +48,7 @@ class Inputs:
         if set(wanted) != set(by_name):
             raise ValueError(f"the inputs of the model are {', '.join(by_name)}")
         for tensor in tensors:
-            if tensor.datatype not in _DTYPES:
+            if tensor.datatype not in DTYPES:
                 raise ValueError(f"no tag makes a {tensor.datatype}, which the input {tensor.name!r} is")
             _check_width(tensor, len(wanted[tensor.name]))
         self.wanted = wanted
@@ -88,7 +88,7 @@ class Inputs:
         feeds: Feeds = {}
         for name, indices in self._indices.items():
             tensor = self.tensors[name]
-            dtype = _DTYPES[tensor.datatype]
+            dtype = DTYPES[tensor.datatype]
             if frame.blob is not None and len(indices) == 1:
                 value = np.ascontiguousarray(frame.blob, dtype)
                 value = value[None] if value.ndim == len(tensor.shape) - 1 else value

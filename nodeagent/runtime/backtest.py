@@ -78,6 +78,7 @@ def _activation(archive: Archive, facts: Facts, folder: Path, bindings: Mapping[
         baseline_path=unpacked(facts.baseline_digest),
         golden_path=unpacked(facts.golden_digest),
         model_digest=facts.model_digest,
+        more_models={name: unpacked(digest) or "" for name, digest in (facts.more or {}).items()},
         pipeline_digest=facts.pipeline_digest or "",
         bindings={name: bindings[name] for name in facts.bindings if name in bindings},
         binding_revision=0,

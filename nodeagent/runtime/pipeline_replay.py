@@ -21,7 +21,6 @@ from nodeagent.frame import Frame
 from nodeagent.model.inference import Model, ModelRefused, RunFailed, RunPolicy
 from nodeagent.pipeline import config as pipeline_config
 from nodeagent.pipeline.config import PipelineConfig
-from nodeagent.pipeline.engine import Engine
 from nodeagent.pipeline.errors import ConfigError
 from nodeagent.pipeline.outcome import Outcome
 from nodeagent.pipeline.state import StateRefused
@@ -29,7 +28,7 @@ from nodeagent.processes.limits import Limits, tie_to_parent_of
 from nodeagent.protocol import PipelineReplay, PipelineSide, SweepChange
 from nodeagent.runtime.pipeline_replay_job import PipelineReplayJob
 from nodeagent.worker import past_sweeps
-from nodeagent.worker.loading import model_inputs, read_pipeline, runner
+from nodeagent.worker.loading import engine_of, read_pipeline
 
 RUN_S_MAX: Final = 10.0
 CHANGES_SHOWN: Final = 20
@@ -49,16 +48,12 @@ class _Clock(SystemClock):
         return 0 if self.frame is None else self.frame.source_us
 
 
-def run(config: PipelineConfig, model: Model, frames: Sequence[Frame]) -> tuple[PipelineSide, list[Outcome]]:
+def run(
+    config: PipelineConfig, models: tuple[Model, dict[str, Model]], frames: Sequence[Frame]
+) -> tuple[PipelineSide, list[Outcome]]:
     """One pipeline over the frames. Raises ConfigError where it does not fit tags or model."""
     clock = _Clock()
-    engine = Engine(
-        config,
-        run_model=runner(model),
-        model_inputs=model_inputs(model),
-        clock=clock,
-        model_outputs=[spec.name for spec in model.outputs],
-    )
+    engine = engine_of(config, models[0], models[1], clock)
     outcomes: list[Outcome] = []
     for frame in frames:
         clock.frame = frame
@@ -105,9 +100,9 @@ def attempt(job: PipelineReplayJob) -> PipelineReplay:
         frames = past_sweeps.read(Path(job.sweeps))
         if not frames:
             return PipelineReplay(problem="no sweep has come since the worker began")
-        model = Model.load(job.activation.model_path, name=job.activation.model, policy=RunPolicy(deadline_s=RUN_S_MAX))
-        before, old = run(running, model, frames)
-        after, new = run(edited, model, frames)
+        models = _load(job)
+        before, old = run(running, models, frames)
+        after, new = run(edited, models, frames)
     except ConfigError as error:
         return PipelineReplay(problem=str(error)[:TEXT_CHARS_MAX], line=error.line)
     except (ModelRefused, RunFailed, StateRefused, msgspec.DecodeError, MemoryError, OSError, ValueError) as error:
@@ -122,6 +117,12 @@ def attempt(job: PipelineReplayJob) -> PipelineReplay:
         differing=differing,
         changes=changes,
     )
+
+
+def _load(job: PipelineReplayJob) -> tuple[Model, dict[str, Model]]:
+    policy, activation = RunPolicy(deadline_s=RUN_S_MAX), job.activation
+    more = {name: Model.load(path, name=name, policy=policy) for name, path in activation.more_models.items()}
+    return Model.load(activation.model_path, name=activation.model, policy=policy), more
 
 
 def main() -> int:

@@ -30,11 +30,12 @@ from nodeagent.pipeline import registry
 from nodeagent.pipeline.config import ModelOptions
 from nodeagent.pipeline.drift import BaselineRefused
 from nodeagent.pipeline.errors import ConfigError, ModelFailed
+from nodeagent.pipeline.models import Models
 from nodeagent.processes.limits import Limits, tie_to_parent_of
 from nodeagent.protocol import GateRow
 from nodeagent.runtime.replay_job import RECORDS_BYTES_MAX, WORST_ROWS, Replayed, ReplayJob
 from nodeagent.serving.model_service import HTTP_DECISION
-from nodeagent.worker.loading import Loaded, load
+from nodeagent.worker.loading import Loaded, asked, load
 from store import records
 from store.segment import BOOT_SHIFT
 
@@ -89,7 +90,12 @@ class Replay:
         self._model = loaded.model
         self._specs = list(loaded.model.inputs)
         self._decide: Any = None
+        self._models: Models | None = None
         if loaded.config is not None:
+            more = {name: asked(model) for name, model in loaded.more.items()}
+            self._models = Models(loaded.config.model, loaded.config.then, asked(loaded.model), more)
+            of_tags = {tensor.name for tensor in self._models.tensors}
+            self._specs = [spec for spec in self._specs if spec.name in of_tags]
             options = loaded.config.model.options
             assert isinstance(options, ModelOptions)
             if isinstance(options.inputs, dict):
@@ -118,13 +124,10 @@ class Replay:
     def ask(self, feeds: Feeds, key: int) -> tuple[float | None, str, str]:
         """Score, label and decision of one row; the decision is ERROR where the model fails."""
         try:
-            outputs = self._model.run(feeds)
-            if self._decide is None:
-                return _score(outputs), "", HTTP_DECISION
-            row = {
-                name: np.asarray(value)[0] if np.ndim(value) else np.asarray(value) for name, value in outputs.items()
-            }
-            decided = self._decide.decide(row, key & ((1 << BOOT_SHIFT) - 1))
+            at_us = key & ((1 << BOOT_SHIFT) - 1)
+            if self._decide is None or self._models is None:
+                return _score(self._model.run(feeds)), "", HTTP_DECISION
+            decided = self._decide.decide(self._models.ask(feeds, at_us), at_us)
             return decided.score, decided.label, decided.decision
         except (RunFailed, ModelFailed):
             return None, "", ERROR
@@ -142,16 +145,16 @@ def compare(loaded: Loaded, past: Sequence[Past], now_s: Callable[[], float] = t
     """What the revision makes of `past`, against what was decided then."""
     if not past:
         return Replayed(problem="no recorded prediction of this bundle kept its inputs")
-    asked, flips, rows, times = Replay(loaded), Counter[str](), list[GateRow](), list[float]()
+    again, flips, rows, times = Replay(loaded), Counter[str](), list[GateRow](), list[float]()
     agreed = decided = errors = 0
     try:
-        feeds = [asked.feeds(row.inputs) for row in past]
+        feeds = [again.feeds(row.inputs) for row in past]
     except NotComparable as error:
         return Replayed(problem=str(error))
-    asked.ask(feeds[0], 0) if loaded.config is None else loaded.model.run(feeds[0])
+    Replay(loaded).ask(feeds[0], past[0].key)  # the first run of a model pays for what later ones find ready
     for row, fed in zip(past, feeds, strict=True):
         began_s = now_s()
-        score, label, decision = asked.ask(fed, row.key)
+        score, label, decision = again.ask(fed, row.key)
         times.append((now_s() - began_s) * 1e3)
         errors += decision == ERROR
         if row.decision != HTTP_DECISION or decision == ERROR:

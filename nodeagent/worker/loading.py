@@ -20,6 +20,7 @@ from nodeagent.pipeline.drift import Drift
 from nodeagent.pipeline.engine import Engine
 from nodeagent.pipeline.errors import ModelFailed
 from nodeagent.pipeline.inputs import Feeds
+from nodeagent.pipeline.models import Loaded as Further
 from nodeagent.spec import Activation
 
 
@@ -33,6 +34,7 @@ class Loaded:
     engine: Engine | None
     drift: Drift | None
     golden_cases: int
+    more: Mapping[str, Model] = dataclasses.field(default_factory=dict)
 
 
 def load(activation: Activation, clock: Clock, policy: RunPolicy | None = None) -> Loaded:
@@ -42,17 +44,32 @@ def load(activation: Activation, clock: Clock, policy: RunPolicy | None = None) 
     cases = 0
     if activation.golden_path:
         cases = Golden.read(Path(activation.golden_path)).check(model.run, [spec.name for spec in model.inputs])
+    more = {name: Model.load(path, name=name, policy=policy) for name, path in activation.more_models.items()}
     engine, watch = None, None
     if config is not None:
-        engine = Engine(
-            config,
-            run_model=runner(model),
-            model_inputs=model_inputs(model),
-            clock=clock,
-            model_outputs=[spec.name for spec in model.outputs],
-        )
+        engine = engine_of(config, model, more, clock, model_key=activation.model_digest)
         watch = _drift(activation, config)
-    return Loaded(model, probe(model), config, engine, watch, cases)
+    return Loaded(model, probe(model), config, engine, watch, cases, more)
+
+
+def engine_of(
+    config: PipelineConfig, model: Model, more: Mapping[str, Model], clock: Clock, *, model_key: str = ""
+) -> Engine:
+    """An engine over loaded models. Raises ConfigError where they do not fit the pipeline."""
+    return Engine(
+        config,
+        run_model=runner(model),
+        model_inputs=model_inputs(model),
+        clock=clock,
+        model_outputs=[spec.name for spec in model.outputs],
+        more={name: asked(each) for name, each in more.items()},
+        model_key=model_key,
+    )
+
+
+def asked(model: Model) -> Further:
+    """A model as a pipeline asks it."""
+    return Further(runner(model), model_inputs(model), [spec.name for spec in model.outputs])
 
 
 def _drift(activation: Activation, config: PipelineConfig) -> Drift:
