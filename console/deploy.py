@@ -21,7 +21,7 @@ from console.link.errors import LinkError
 from console.transfer.shipping import Contents, Shipping
 from console.upload import Meter
 from console.wire import AgentError
-from nodeagent.protocol import Deployment, DeploymentState, GateVerdict, Passport
+from nodeagent.protocol import Deployment, DeploymentState, GateVerdict, Passport, PassportItem
 from store import bundle
 from store.archive import Archive
 from store.bundle import blobs_named
@@ -31,6 +31,9 @@ STAGES_MAX = 6
 SMALL_BYTES_MAX = 128 << 10
 PAUSE_S = 1.0
 WHOLE = Shipping()
+UNSIGNED = PassportItem(
+    name="signature", verdict="warn", text="the bundle is not signed yet", fix="sign it with `outstation bundle sign`"
+)
 BOTTOM = {DeploymentState.REFUSED, DeploymentState.ROLLED_BACK}
 
 
@@ -85,7 +88,10 @@ class DeployFailed(Exception):
 async def check_passport(client: AgentClient, archive: Archive) -> Passport:
     """Whether the bundle fits the node, before any byte moves. Raises AgentError, LinkError."""
     facts = msgspec.to_builtins(archive.facts())
-    return await client.passport(facts, blobs_named(archive.manifest))
+    found = await client.passport(facts, blobs_named(archive.manifest))
+    if archive.signature_bytes is None:
+        return msgspec.structs.replace(found, items=[*found.items, UNSIGNED])
+    return found
 
 
 async def deploy(

@@ -29,7 +29,10 @@ SPARE_BYTES = 8 << 20
 
 @dataclasses.dataclass(frozen=True)
 class NodeFacts:
-    """What the node is and has; None: not known. `held`: whole blobs, `endpoints`: address -> other bundles on it."""
+    """What the node is and has; None: not known. `held`: whole blobs, `endpoints`: address -> other bundles on it.
+
+    `kept_bytes`: of all blobs that are here; `trial`, `hold`: the one that runs now, in words.
+    """
 
     runtime: str | None
     providers: tuple[str, ...]
@@ -42,6 +45,9 @@ class NodeFacts:
     signers: int
     out_of_service: str
     endpoints: Mapping[str, int]
+    kept_bytes: int = 0
+    trial: str = ""
+    hold: str = ""
 
 
 def judge(facts: Mapping[str, Any], blob_sizes: Mapping[str, int], node: NodeFacts) -> Passport:
@@ -56,6 +62,7 @@ def judge(facts: Mapping[str, Any], blob_sizes: Mapping[str, int], node: NodeFac
         *_connections(facts, node),
         _trust(node),
         _service(node),
+        *_under_way(node),
     ]
     return Passport(fits=all(item.verdict != "no" for item in items), items=items)
 
@@ -111,14 +118,16 @@ def _memory(facts: Mapping[str, Any], blob_sizes: Mapping[str, int], node: NodeF
 
 
 def _disk(blob_sizes: Mapping[str, int], node: NodeFacts) -> PassportItem:
-    need = sum(size for digest, size in blob_sizes.items() if digest not in node.held) + SPARE_BYTES
+    new = sum(size for digest, size in blob_sizes.items() if digest not in node.held)
+    need = new + SPARE_BYTES
+    told = f"needs {_size(need)} ({_size(new)} new, the rest temporary) beside {_size(node.kept_bytes)} kept"
     if not node.disk_writable:
         fix = "Mount it for writing and check it; serving goes on meanwhile."
         return PassportItem(name="disk", verdict="no", text="the disk is read-only", fix=fix)
     if node.disk_bytes_free is None:
-        return PassportItem(name="disk", verdict="unknown", text=f"needs {_size(need)}")
+        return PassportItem(name="disk", verdict="unknown", text=told)
     left = node.disk_bytes_free - need
-    text = f"needs {_size(need)}, {_size(node.disk_bytes_free)} free"
+    text = f"{told}, {_size(node.disk_bytes_free)} free"
     if left >= node.disk_bytes_free_min:
         return PassportItem(name="disk", verdict="yes", text=text)
     fix = f"Free {_size(node.disk_bytes_free_min - left)}, or lower [records] bytes_max in node.toml."
@@ -162,6 +171,18 @@ def _service(node: NodeFacts) -> PassportItem:
             fix="Lift it, by name and reason.",
         )
     return PassportItem(name="service", verdict="yes", text="in service")
+
+
+def _under_way(node: NodeFacts) -> list[PassportItem]:
+    """What would refuse the switch now, and not the bundle: the node takes it in meanwhile."""
+    items = []
+    if node.trial:
+        fix = "Confirm it or roll it back before the switch."
+        items.append(PassportItem(name="trial", verdict="warn", text=node.trial, fix=fix))
+    if node.hold:
+        text = f"outputs are held by {node.hold}"
+        items.append(PassportItem(name="hold", verdict="warn", text=text, fix="Release the hold before the switch."))
+    return items
 
 
 def _size(count: int) -> str:

@@ -20,6 +20,7 @@ from nodeagent.protocol import Passport, PassportRequest
 from nodeagent.state import installed
 from nodeagent.state.database import Condition
 from store.blobs import Blobs
+from store.node import deployments
 
 # Distribution that brings onnxruntime -> what its builds can run on.
 RUNTIMES = {
@@ -59,9 +60,9 @@ class PassportHandlers:
         others = Counter(
             str(values[name]) for user, names in used.items() if user != bundle for name in names if name in values
         )
-        held = await asyncio.to_thread(
-            lambda: frozenset(digest for digest, _ in self.blobs.whole() if digest in blob_sizes)
-        )
+        whole = await asyncio.to_thread(lambda: dict(self.blobs.whole()))
+        trial = await self.parts.database.read(deployments.trial)
+        hold = self.parts.standing.hold
         return NodeFacts(
             runtime=runtime,
             providers=providers,
@@ -69,11 +70,14 @@ class PassportHandlers:
             disk_bytes_free=free,
             disk_bytes_free_min=self.parts.settings.disk.bytes_free_min,
             disk_writable=not read_only and os.access(self.parts.state, os.W_OK),
-            held=held,
+            held=frozenset(whole.keys() & blob_sizes.keys()),
+            kept_bytes=sum(whole.values()),
             bindings=values,
             signers=self.signers(),
             out_of_service="" if out is None else f"{out.by}: {out.reason}",
             endpoints=others,
+            trial="" if trial is None else f"{trial.bundle} {trial.version} is in its trial ({trial.id})",
+            hold="" if hold is None else f"{hold.by}: {hold.reason}",
         )
 
 

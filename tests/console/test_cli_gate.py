@@ -104,10 +104,10 @@ def test_a_passport_is_a_line_a_node_and_what_is_not_yes_with_its_fix(
         code, out, _ = await cli("passport", str(bundle), "press-07", "press-08", "press-09")
         assert code == 1
         assert [line.split() for line in out.splitlines()[1:5]] == [
-            ["NODE", "FITS", "MEMORY", "BINDINGS"],
-            ["press-07", "yes", "yes"],
-            ["press-08", "NO", "yes", "no"],
-            ["press-09", "?", "?", "?"],
+            ["NODE", "FITS", "MEMORY", "SIGNATURE", "BINDINGS"],
+            ["press-07", "yes", "yes", "warn"],
+            ["press-08", "NO", "yes", "warn", "no"],
+            ["press-09", "?", "?", "?", "?"],
         ]
         assert "outstation node bind press-08 limit=..." in out
         assert "enough" not in out

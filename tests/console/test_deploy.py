@@ -14,7 +14,7 @@ import pytest
 
 from console import upload as uploading
 from console.client import AgentClient
-from console.deploy import DeployFailed, Progress, confirm, deploy, rollback, surely
+from console.deploy import DeployFailed, Progress, check_passport, confirm, deploy, rollback, surely
 from console.gate import GateOrder
 from console.lease import RENEW_AFTER_S, held_lease
 from console.link.errors import LinkError
@@ -230,6 +230,17 @@ def test_a_bundle_that_does_not_fit_moves_no_byte_and_says_what_to_change(node: 
         run_deploy(node, open_archive())
     assert caught.value.hint == "a smaller model"
     assert node.log == ["POST passport"]
+
+
+def test_the_passport_of_an_unsigned_bundle_says_so_with_what_to_do(node: Node, open_archive: Any) -> None:
+    for signed in (True, False):
+        with open_archive(signed=signed) as archive:
+            found = asyncio.run(check_passport(node.client("press-07"), archive))
+        lines = [item for item in found.items if item.name == "signature"]
+        assert found.fits
+        assert [(item.verdict, item.fix) for item in lines] == (
+            [] if signed else [("warn", "sign it with `outstation bundle sign`")]
+        )
 
 
 def test_an_unsigned_bundle_is_not_even_offered(node: Node, open_archive: Any) -> None:

@@ -41,6 +41,22 @@ def verdicts(node: NodeFacts = NODE, **facts: Any) -> dict[str, str]:
     return {item.name: item.verdict for item in found.items}
 
 
+def test_a_trial_and_a_hold_are_mentioned_with_what_to_do_and_do_not_stop_the_bytes() -> None:
+    node = dataclasses.replace(NODE, trial="pump 2.0 is in its trial (9f)", hold="bob: smoke")
+    found = {item.name: item for item in judge(FACTS, SIZES, node).items}
+    assert (found["trial"].verdict, found["hold"].verdict) == ("warn", "warn")
+    assert "pump 2.0" in found["trial"].text
+    assert "roll it back" in found["trial"].fix
+    assert "bob: smoke" in found["hold"].text
+    assert judge(FACTS, SIZES, node).fits
+
+
+def test_the_disk_is_told_as_new_temporary_and_kept() -> None:
+    node = dataclasses.replace(NODE, held=frozenset({"sha256:b"}), kept_bytes=90_000_000)
+    (item,) = [item for item in judge(FACTS, SIZES, node).items if item.name == "disk"]
+    assert item.text == "needs 9.4 MB (1.0 MB new, the rest temporary) beside 90.0 MB kept, 1.1 GB free"
+
+
 def test_a_bundle_that_fits_says_yes_to_everything() -> None:
     assert set(verdicts().values()) == {"yes"}
 
@@ -82,4 +98,4 @@ def test_room_is_told_in_gigabytes_where_there_are_that_many() -> None:
     node = dataclasses.replace(NODE, memory_bytes_available=23_958_500_000, disk_bytes_free=12_400_000_000)
     texts = {item.name: item.text for item in judge({}, {"sha256:a": 5_000_000}, node).items}
     assert texts["memory"].endswith("24.0 GB available")
-    assert texts["disk"].endswith(" MB, 12.4 GB free")
+    assert texts["disk"].endswith(" MB kept, 12.4 GB free")
