@@ -123,6 +123,8 @@ COMMANDS: Final[tuple[Command, ...]] = (
     Command("rollback", "r", "r", "roll back", "Put back what ran before", ("fleet", "node", "watch"), 9,
             operate=True),
     Command("hold", "h", "h", "hold", "Outputs to the safe value, or release them", ABOUT_A_NODE, 10),
+    Command("service", "m", "m", "service", "Take the node out of service, or bring it back", ABOUT_A_NODE, 12,
+            operate=True),
     Command("watch", "t", "t", "trial", "Watch the deployment that runs on this node", ("fleet", "node"), 11),
     Command("confirm", "C", "C", "confirm", "Keep the new revision for good", ("watch",), 1, operate=True),
     Command("past_gate", "P", "P", "past gate", "Deploy again whatever the recorder gate said, under your name",

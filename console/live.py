@@ -15,9 +15,9 @@ from collections.abc import (
     Callable,
     Sequence,
 )
+from contextlib import aclosing
 from functools import partial
 from importlib.metadata import version
-from contextlib import aclosing
 from pathlib import Path
 from typing import TypeVar
 
@@ -233,6 +233,10 @@ class LiveOperations(LiveShelf):
 
     async def release(self, node: str, reason: str) -> None:
         await self._change("release", node, lambda lane: lane.client(node).release(reason))
+
+    async def out_of_service(self, node: str, reason: str, *, hours: float | None, lift: bool) -> None:
+        what = "bring back into service" if lift else "take out of service"
+        await self._change(what, node, lambda lane: lane.client(node).out_of_service(reason, hours=hours, lift=lift))
 
     async def acknowledge(self, node: str, alert: int, note: str) -> Alert:
         return await self._guarded("acknowledge", node, self._fleet.client(node).acknowledge(alert, note))

@@ -156,6 +156,10 @@ class Operations(Shelf, Protocol):
         """Ends a hold."""
         ...
 
+    async def out_of_service(self, node: str, reason: str, *, hours: float | None, lift: bool) -> None:
+        """Takes the node out of service for an expected time, or lifts that."""
+        ...
+
     async def acknowledge(self, node: str, alert: int, note: str) -> Alert:
         """Writes the person's name under an alert."""
         ...

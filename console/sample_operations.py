@@ -35,6 +35,7 @@ from nodeagent.protocol import (
     DeploymentState,
     Hold,
     LogsPage,
+    OutOfService,
     Passport,
     PassportItem,
     Record,
@@ -223,6 +224,10 @@ class SampleOperations(SampleShelf):
 
     async def release(self, node: str, reason: str) -> None:
         self._change(node, hold=None)
+
+    async def out_of_service(self, node: str, reason: str, *, hours: float | None, lift: bool) -> None:
+        out = OutOfService(by=self._operator, reason=reason, since_us=int(WALL_S * 1e6))
+        self._change(node, out_of_service=None if lift else out)
 
     async def acknowledge(self, node: str, alert: int, note: str) -> Alert:
         alerts = [

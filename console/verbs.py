@@ -28,6 +28,7 @@ VERBS: Final = {
     "bundle_deploy": "deploy BUNDLE NODE",
     "rollback": "rollback NODE",
     "hold": "hold NODE",
+    "service": "out-of-service NODE --reason WHY",
     "watch": "history NODE",
     "confirm": "confirm NODE",
     "past_gate": "deploy BUNDLE NODE --past-gate",

@@ -291,6 +291,13 @@ class Changes:
         )
         self._seat.push_screen(ConfirmView(self._seat.look, change), partial(self._hold, node))
 
+    def do_service(self) -> None:
+        state = self._known()
+        if state is not None:
+            from console.screens.service import ask_service
+
+            ask_service(self._seat, state)
+
     def _hold(self, node: str, reason: object) -> None:
         if isinstance(reason, str):
             operations = self._seat.operations

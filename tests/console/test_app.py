@@ -212,6 +212,26 @@ def test_hold_works_in_monitor_with_a_confirm_of_its_own() -> None:
     in_seat(act, fleet=fleet)
 
 
+def test_m_takes_a_node_out_of_service_with_time_and_reason_and_m_brings_it_back() -> None:
+    fleet = SampleFleet()
+
+    async def act(seat: Seat, pilot: Pilot[Any]) -> None:
+        await press(pilot, "o")
+        await settled(seat, pilot)
+        await press(pilot, "m", *"4h", "enter")
+        assert "nothing was changed" in seat.screen_text()
+        await press(pilot, "m", *"4h", "space", *"spindle", "enter")
+        await settled(seat, pilot)
+        out = fleet.views()["press-07"].telemetry.out_of_service  # type: ignore[union-attr]
+        assert out is not None
+        assert (out.by, out.reason) == ("alice", "spindle")
+        await press(pilot, "m", "enter")
+        await settled(seat, pilot)
+        assert fleet.views()["press-07"].telemetry.out_of_service is None  # type: ignore[union-attr]
+
+    in_seat(act, fleet=fleet)
+
+
 def test_nothing_can_be_changed_on_a_node_that_does_not_answer() -> None:
     async def act(seat: Seat, pilot: Pilot[Any]) -> None:
         await press(pilot, "o")
