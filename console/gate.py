@@ -116,15 +116,21 @@ def shadow_of(preflight: Mapping[str, Any]) -> ShadowVerdict | None:
 def shadow_lines(verdict: ShadowVerdict) -> list[str]:
     """The verdict with its figures; latencies are those of the pipeline on the node."""
     first, *rest = in_full(verdict)
-    return [f"shadow {first.removeprefix('gate ')}", f"  {times(verdict)}", *rest]
+    rest = [line.replace("  recorded ", "  from ", 1) for line in rest]
+    return [_as_shadow(first), f"  {times(verdict)}", *rest]
 
 
 def shadow_line(verdict: ShadowVerdict) -> str:
     """One line: how it stands, or how it ended."""
     if not verdict.running:
-        return f"shadow {in_short(verdict).removeprefix('gate ')}"
+        return _as_shadow(in_short(verdict))
     agreed = "" if verdict.agreement is None else f", agreement {verdict.agreement:.1%}"
     return f"shadow runs: {verdict.rows:,} sweeps{agreed}, {figures.countdown(verdict.left_s)} left"
+
+
+def _as_shadow(line: str) -> str:
+    """The gate's line, in a shadow's words."""
+    return f"shadow {line.removeprefix('gate ')}".replace(" rows,", " sweeps,", 1)
 
 
 def times(verdict: ShadowVerdict) -> str:
@@ -140,7 +146,8 @@ def percent(share: float) -> str:
 
 def _row(row: GateRow) -> str:
     scores = f"{_number(row.score_before)} -> {_number(row.score_after)}"
-    return f"{figures.day_and_time(row.wall_us)} key {row.key}: {row.decision_before} -> {row.decision_after}, {scores}"
+    key = f" key {row.key}" if row.key else ""
+    return f"{figures.day_and_time(row.wall_us)}{key}: {row.decision_before} -> {row.decision_after}, {scores}"
 
 
 def _ms(value: float | None) -> str:

@@ -19,6 +19,7 @@ from console.fleet import LiveFleet
 from console.link.ready import make_pool
 from console.rollout import orders
 from console.rollout.book import ThreadBook
+from console.rollout.carried import RolloutMalformed, packed, taken_in
 from console.rollout.desk import open_archive, shipping_by, told
 from console.rollout.executor import Executor
 from console.rollout.nodes import LiveNodes
@@ -30,6 +31,7 @@ from console.rollout.policy import Policy, PolicyError, parse_policy
 from console.rollout.report import Report
 from console.rollout.running import CarriedOut, carrying_out, is_carried_out
 from console.rollout.survey import Noting
+from store import durable
 from store.archive import Archive, read_archive
 from store.errors import from_os
 from store.rollouts import RolloutRow, Rollouts
@@ -65,6 +67,13 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         add_yes(parser)
     for parser in (started, resumed, retried):
         add_budget(parser)
+    sent = add_verb(
+        group, "export", export_rollout, summary="write a rollout to a file, for another console", json=False
+    )
+    sent.add_argument("rollout", help="its id, or the end of it")
+    sent.add_argument("-o", "--output", type=Path, metavar="FILE", help="ROLLOUT.json here")
+    came = add_verb(group, "import", import_rollout, summary="take a rollout in from another console's file")
+    came.add_argument("file", type=Path)
     add_verb(group, "list", list_rollouts, summary="rollouts of this console")
 
 
@@ -275,6 +284,37 @@ async def show(session: Session, args: argparse.Namespace) -> int:
         session.lines(rollout_text.plan_lines(found.id, made))
     else:
         _show(session, found)
+    return OK
+
+
+async def export_rollout(session: Session, args: argparse.Namespace) -> int:
+    """It may go on meanwhile: whoever resumes asks the nodes."""
+    with _refusals(), _rows(session) as rows:
+        row = orders.find(rows, args.rollout)
+        data, made = packed(rows, row), read_plan(row.plan, row.digest)
+    path = args.output or Path(f"{row.id}.json")
+    durable.write_file(path, data)
+    session.line(f"{path}: {row.id}, {row.state}, {len(made.nodes)} nodes")
+    session.line(
+        f"  the other console needs {made.bundle.name} {made.bundle.version} and these nodes in its catalog, then"
+    )
+    session.line(f"  outstation rollout import {path.name}, and outstation rollout resume {row.id}")
+    return OK
+
+
+async def import_rollout(session: Session, args: argparse.Namespace) -> int:
+    """Nothing on a node changes; `resume` then asks every node what is so."""
+    try:
+        data = args.file.read_bytes()
+    except OSError as error:
+        raise from_os(error, "read", args.file) from error
+    try:
+        with _rows(session) as rows:
+            id_ = taken_in(rows, data, wall_s=time.time())
+            found = told(session.home, rows, orders.find(rows, id_))
+    except RolloutMalformed as error:
+        raise Failure(f"{args.file}: {error}", error.hint) from error
+    _show(session, found)
     return OK
 
 

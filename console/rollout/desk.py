@@ -157,7 +157,11 @@ def open_archive(home: Home, row: RolloutRow, plan: Plan) -> Archive:
         missing = sorted({node.name for node in plan.nodes} - {node.name for node in catalog.nodes()})
     if missing:
         raise Failure(f"{missing[0]} of the plan is not in the catalog any more", "outstation node add")
-    archive = read_archive(Path(kept.path) if not path.exists() and kept is not None else path)
+    if not row.archive and kept is None:
+        name = f"{plan.bundle.name} {plan.bundle.version}"
+        raise Failure(f"the catalog does not have {name}, which this rollout brings", "outstation catalog import")
+    gone = not row.archive or not path.exists()
+    archive = read_archive(Path(kept.path) if gone and kept is not None else path)
     if archive.manifest_digest != plan.bundle.digest:
         with archive:
             hint = "import the planned one: outstation catalog import"

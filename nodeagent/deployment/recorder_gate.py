@@ -66,13 +66,20 @@ class RecorderGate:
         return judge(tried, before, request, config=candidate.pipeline_digest)
 
 
-def judge(tried: Replayed, active: Replayed | None, request: GateRequest, *, config: str = "") -> GateVerdict:
+def judge(
+    tried: Replayed,
+    active: Replayed | None,
+    request: GateRequest,
+    *,
+    config: str = "",
+    rows: str = "recorded rows",
+) -> GateVerdict:
     """The verdict on a candidate; `config` is the digest of its pipeline. What cannot be judged is unknown."""
     if tried.problem:
         return GateVerdict(verdict="unknown", reasons=[tried.problem])
     agreement = tried.agreed / tried.decided if tried.decided else None
     failed = _failures(tried, active, request, agreement)
-    unknown = [] if tried.rows >= request.rows_min else [f"{tried.rows} recorded rows, {request.rows_min} are needed"]
+    unknown = [] if tried.rows >= request.rows_min else [f"{tried.rows} {rows}, {request.rows_min} are needed"]
     known = active if active is not None and not active.problem else None
     if request.latency_ratio_max is not None and known is None:
         unknown.append(f"no latency to compare with: {active.problem if active else 'nothing is active'}")

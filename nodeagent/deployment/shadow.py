@@ -86,7 +86,7 @@ def verdict(run: Run, *, running: bool, now_us: int) -> ShadowVerdict:
         latency_ms_p95_max=request.latency_ms_p95_max,
         latency_ratio_max=request.latency_ratio_max,
     )
-    judged = judge(tried, active, asked)
+    judged = judge(tried, active, asked, rows="compared sweeps")
     told = msgspec.structs.asdict(judged) | {"active_agreement": None}
     if running:
         told |= {"verdict": "unknown", "reasons": ["it runs"]}

@@ -126,6 +126,8 @@ class WorkerControl:
                 worker.feed(frame_wire.decode(message.payload))
             except StateRefused as error:
                 raise ChannelClosed(str(error)) from error
+        elif op == "seed":
+            await self._seed(worker, message.payload)
         elif op == "said":
             worker.heard(message.body["rows"])
         elif op == "take":
@@ -153,9 +155,7 @@ class WorkerControl:
                 if worker.state != "active":
                     await worker.activate()
             case "feed":
-                if body["path"] not in self._feeds:
-                    self._feeds[body["path"]] = await Channel.connect(Path(body["path"]))
-                (self._shadows.add if body.get("compare") else self._shadows.discard)(body["path"])
+                await self._feed(worker, body["path"], compare=bool(body.get("compare")))
             case "shadow":
                 worker.cast_shadow(bool(body["on"]))
             case "unfeed":
@@ -174,6 +174,29 @@ class WorkerControl:
             case other:
                 return {"error": f"{other}: unknown order"}
         return {}
+
+    async def _feed(self, worker: BundleWorker, path: str, *, compare: bool) -> None:
+        """Passes sweeps on from now; one that is compared begins where we stand, as behind a switch."""
+        if path not in self._feeds:
+            self._feeds[path] = await Channel.connect(Path(path))
+        if not compare or worker.plant is None:
+            self._shadows.discard(path)
+            return
+        channel = self._feeds[path]
+
+        def begin(state: bytes) -> None:
+            channel.send({"op": "seed"}, state)
+            self._shadows.add(path)
+
+        await worker.plant.seeding(begin)
+
+    async def _seed(self, worker: BundleWorker, state: bytes) -> None:
+        if worker.plant is None or worker.state == "active":
+            return
+        try:
+            await worker.plant.seed(state)
+        except StateRefused as error:
+            self.log("warning", f"state of the active worker: {error}")
 
     def _set_tap(self) -> None:
         if self._worker.done() and (plant := self._worker.result().plant) is not None:

@@ -103,7 +103,19 @@ class Plant:
         else:
             self.shadow.forget_waiting()
             self._sweeps.forget()
+
+    async def seeding(self, give: Callable[[bytes], object]) -> None:
+        """Gives the engine's state between two sweeps: what the next sweep is passed on to can go on from there."""
+        await self._sweeps.between(lambda: give(self.engine.state()))
+
+    async def seed(self, data: bytes) -> None:
+        """Stands where the active engine stands, as behind a switch; other steps begin anew. Raises StateRefused."""
+
+        def stand() -> None:
             self.engine.restore(self._cold)
+            self.engine.restore(data)
+
+        await self._sweeps.between(stand)
 
     async def end_sweep(self) -> None:
         """Closes the sources and takes what they brought through the engine. Nothing comes in after it."""

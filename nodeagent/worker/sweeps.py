@@ -42,6 +42,7 @@ class Sweeps:
         self._thread: ThreadPoolExecutor | None = None
         self.dropped_total = 0
         self.turn_us = 0
+        self._asked: list[tuple[Callable[[], object], asyncio.Future[None]]] = []
 
     @property
     def waiting(self) -> int:
@@ -64,6 +65,7 @@ class Sweeps:
             while True:
                 await self._arrived.wait()
                 self._arrived.clear()
+                self._answer()
                 while self._waiting:
                     turn = [self._waiting.popleft() for _ in range(min(len(self._waiting), TURN_FRAMES_MAX))]
                     begun_s = loop.time()
@@ -73,10 +75,30 @@ class Sweeps:
                     self.turn_us = round(took_s * 1e6 / len(turn))
                     self._on_outcomes(outcomes)
                     self._on_frames(turn)
+                    self._answer()
                 self._idle.set()
         finally:
             if self._thread is not None:
                 self._thread.shutdown(wait=False)
+
+    async def between(self, act: Callable[[], object]) -> None:
+        """Does `act` when no turn is under way: the engine then stands behind a whole sweep, passed on already."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._asked.append((act, done))
+        self._arrived.set()
+        await done
+
+    def _answer(self) -> None:
+        asked, self._asked = self._asked, []
+        for act, done in asked:
+            if done.done():
+                continue
+            try:
+                act()
+            except Exception as error:  # noqa: BLE001  (raised where it was asked for)
+                done.set_exception(error)
+            else:
+                done.set_result(None)
 
     def forget(self) -> None:
         """Drops what waits."""

@@ -123,7 +123,7 @@ def test_how_it_stands_and_how_it_ended_is_told_with_what_was_shed() -> None:
     running = ShadowVerdict(verdict="unknown", running=True, rows=1_200, agreement=0.998, left_s=65.0)
     assert shadow_line(running) == "shadow runs: 1,200 sweeps, agreement 99.8%, 1:05 left"
     ended = ShadowVerdict(verdict="passed", rows=9_000, agreement=1.0, compared_s=1_795.0, shed_s=5.0, unpaired=3)
-    assert shadow_line(ended) == "shadow passed: 9,000 rows, agreement 100 %"
+    assert shadow_line(ended) == "shadow passed: 9,000 sweeps, agreement 100 %"
     assert shadow_lines(ended)[1] == "  compared for 29:55, not fed for 0:05 to leave room; 3 answers without a partner"
     assert shadow_of({"shadow": {"verdict": "perhaps"}}) == ShadowVerdict(
         verdict="unknown", reasons=["the verdict is of another version of the agent"]
