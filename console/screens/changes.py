@@ -147,6 +147,9 @@ class Changes:
         self._seat.go("watch", node)
 
     def do_rollout_plan(self) -> None:
+        if self._seat.opened is None:
+            self._seat.say("the console is still being opened: press the key again")
+            return
         from console.screens.planning import plan_rollout
 
         plan_rollout(self._seat)

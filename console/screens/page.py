@@ -15,6 +15,7 @@ from textual.widget import Widget
 from console import commands
 from console.board import Board
 from console.messages import BoardChanged, Said, WorkChanged
+from console.operations import OperationFailed
 from console.sheet import Sheet
 from widgets.alertrow import AlertRow
 from widgets.drawing import Drawing
@@ -141,9 +142,12 @@ class Page(Screen[object]):
         if command.operate and not self.seat.operating:
             self.say(MONITOR_TEXT, "warn")
             return
-        answer = self.handler(name)()
-        if inspect.isawaitable(answer):
-            await answer
+        try:
+            answer = self.handler(name)()
+            if inspect.isawaitable(answer):
+                await answer
+        except OperationFailed as failure:  # Such as: the console is still being opened.
+            self.say(str(failure), "warn")
 
     def handler(self, name: str) -> Callable[[], object]:
         """Who does a command: this screen, or else the seat and its helpers. Raises LookupError for nobody."""
