@@ -325,22 +325,26 @@ class Workshop:
         (folder / "bundle.toml").write_text("\n".join(lines))
         if pipeline:
             (folder / "pipeline.toml").write_text(pipeline)
-        builder.build(folder, folder, facts_from_model)
+        builder.build(folder, folder, self.facts_from_model)
         (unsigned,) = folder.glob("*.ostn")
         signed = folder / f"signed-{unsigned.name}"
         archive.sign_archive(unsigned, signed, lambda data: signing.sign_with_key_file(key or self.key, data))
         return signed
 
-
-def facts_from_model(model: bytes) -> ModelFacts:
-    found = onnx_walk.walk_bytes(model)
-    specs = [
-        [TensorSpec(tensor.name, tensor.datatype, list(tensor.shape or ())) for tensor in tensors]
-        for tensors in (found.inputs, found.outputs)
-    ]
-    return ModelFacts(
-        ir_version=found.ir_version, opsets=found.opsets, operators=found.operators, inputs=specs[0], outputs=specs[1]
-    )
+    @staticmethod
+    def facts_from_model(model: bytes) -> ModelFacts:
+        found = onnx_walk.walk_bytes(model)
+        specs = [
+            [TensorSpec(tensor.name, tensor.datatype, list(tensor.shape or ())) for tensor in tensors]
+            for tensors in (found.inputs, found.outputs)
+        ]
+        return ModelFacts(
+            ir_version=found.ir_version,
+            opsets=found.opsets,
+            operators=found.operators,
+            inputs=specs[0],
+            outputs=specs[1],
+        )
 
 
 def multiply(path: Path, factor: float, rounds: int = 0) -> None:
