@@ -6,10 +6,12 @@ passport -> lease -> stage -> upload what is missing -> preflight -> activate; l
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -30,6 +32,8 @@ ASKS_MAX = 5
 STAGES_MAX = 6
 SMALL_BYTES_MAX = 128 << 10
 PAUSE_S = 1.0
+# How long a switch waits for the machine to be as the bundle asks; the node waits up to 30 s at each asking.
+MACHINE_S_MAX = 600.0
 WHOLE = Shipping()
 UNSIGNED = PassportItem(
     name="signature", verdict="warn", text="the bundle is not signed yet", fix="sign it with `outstation bundle sign`"
@@ -179,12 +183,28 @@ async def _try(
     client = fleet.client(node)
     for verb, goal in (("preflight", DeploymentState.PREFLIGHT_OK), ("activate", DeploymentState.TRIAL)):
         on_progress(Progress(verb, node))
-        found = await _advance(client, id_, verb, goal, lease, allow_gap=allow_gap)
+        found = await _when_the_machine_is_there(
+            partial(_advance, client, id_, verb, goal, lease, allow_gap=allow_gap), node, on_progress
+        )
         _raise_if_ended(node, verb, found)
         if gate is not None and verb == "preflight" and found.state is DeploymentState.PREFLIGHT_OK:
             await _pass_gate(client, id_, gate, lease, on_progress)
     on_progress(Progress("trial", node, text=f"trial of {found.window_s:g} s"))
     return found
+
+
+async def _when_the_machine_is_there(
+    act: Callable[[], Awaitable[Deployment]], node: str, on_progress: OnProgress
+) -> Deployment:
+    """`act`, again and again while the node says that the machine is not in the state that the bundle asks for."""
+    end_s = time.monotonic() + MACHINE_S_MAX
+    while True:
+        try:
+            return await act()
+        except AgentError as error:
+            if error.error.code != "DEPLOYMENT.MACHINE_STATE" or time.monotonic() >= end_s:
+                raise
+            on_progress(Progress("waits for the machine", node, text=error.error.message))
 
 
 async def _pass_gate(client: AgentClient, id_: str, gate: GateOrder, lease: HeldLease, on_progress: OnProgress) -> None:

@@ -15,6 +15,7 @@ from console.lane import OperateLane
 from console.link.errors import LinkError
 from console.link.node import MONITOR, NodeLink
 from console.link.pool import Pool
+from console.mandate import Mandate
 from console.pace import Pace
 from console.view import LinkState, NodeAddress, NodeView
 from console.watch import Watch
@@ -38,10 +39,11 @@ class LiveFleet:
         *,
         operator: str = "",
         pace: Pace | None = None,
+        mandate: Mandate | None = None,
         random_unit: Callable[[], float] = random.random,
     ) -> None:
         self._pool, self._pace, self._random = pool, pace or Pace(), random_unit
-        self._operator = operator
+        self._operator, self._mandate = operator, mandate
         self._lanes: list[OperateLane] = []
         self._version = 0
         self._views: dict[str, NodeView] = {}
@@ -161,7 +163,7 @@ class LiveFleet:
     def operate(self) -> OperateLane:
         """A lane of its own for changes: new logins, and whoever has to be asked for one is asked again."""
         self._lanes = [lane for lane in self._lanes if not lane.is_over]
-        self._lanes.append(OperateLane(self._pool.anew(), self._pinned, operator=self._operator))
+        self._lanes.append(OperateLane(self._pool.anew(), self._pinned, operator=self._operator, mandate=self._mandate))
         return self._lanes[-1]
 
     def _pinned(self, name: str) -> NodeAddress:

@@ -44,6 +44,7 @@ def open_fleet(home_option: str | None, operator: str, prompter: SeatPrompter) -
     from console.home import address_of, find_home
     from console.link.ready import make_pool
     from console.live import LiveOperations
+    from console.mandate import Mandate, Papers
     from console.visits import ThreadBook, Visits
     from store.errors import StoreError
 
@@ -51,7 +52,8 @@ def open_fleet(home_option: str | None, operator: str, prompter: SeatPrompter) -
     try:
         with home.open_catalog() as catalog:
             addresses = [address_of(row) for row in catalog.nodes()]
-        fleet = LiveFleet(addresses, make_pool(home, prompter), operator=operator)
+        mandate = Mandate(find=Papers(home.warrants).find)
+        fleet = LiveFleet(addresses, make_pool(home, prompter), operator=operator, mandate=mandate)
     except (StoreError, ValueError) as error:
         raise OpeningFailed(str(error)) from error
     operations = LiveOperations(fleet, home.catalog, operator=operator, prompter=prompter)

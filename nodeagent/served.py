@@ -111,7 +111,7 @@ class Served:
             BlobHandlers(node.blobs, parts, node.node_id),
             PatchHandlers(node.blobs, parts),
             ImportHandlers(node.blobs, parts, Imports(state)),
-            DeploymentHandlers(parts, node.deployer, policy),
+            DeploymentHandlers(parts, node.deployer, policy, node.blobs),
             BindingHandlers(parts.bindings, node.binder, parts.standing, policy),
             LeaseHandlers(parts.standing),
             HoldHandlers(parts.standing, node.runtimes, status.status),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from nodeagent.api import Call, Endpoints
+from nodeagent.deployment import machine_state
 from nodeagent.deployment.deployer import Deployer
 from nodeagent.deployment.deployment import FINAL
 from nodeagent.deployment.policy import ChangePolicy
@@ -12,9 +13,9 @@ from nodeagent.deployment.transitions import Fence, Known
 from nodeagent.http.message import HttpError
 from nodeagent.parts import Parts
 from nodeagent.protocol import PAGE_ROWS_MAX, Deployment, DeploymentsPage, DeploymentState, RevertRequest, Revision
+from store.blobs import Blobs
 from store.node import deployments as rows
 from store.node import revisions
-
 
 _BEGUN = FINAL | {DeploymentState.TRIAL}
 
@@ -26,6 +27,7 @@ class DeploymentHandlers:
     parts: Parts
     deployer: Deployer
     policy: ChangePolicy
+    blobs: Blobs
 
     def endpoints(self) -> Endpoints:
         one = "/agent/v1/deployments/{id}"
@@ -92,6 +94,8 @@ class DeploymentHandlers:
         row = await self.parts.rows.find(id_)
         if row.kind == "bundle" and row.state not in _BEGUN:
             await self.policy.admit(call.body, call.actor, fence, subject=row.digest, id_=id_)
+            if row.state == DeploymentState.PREFLIGHT_OK:
+                await machine_state.admit(self.parts, self.blobs, row)
         return await self.deployer.activate(id_, call.actor, fence)
 
     async def confirm(self, call: Call) -> Deployment:

@@ -22,6 +22,7 @@ import msgspec
 from nodeagent.health import default_rules, rules
 from nodeagent.health.rules import Rule
 from nodeagent.pipeline import references, registry
+from nodeagent.pipeline.deploy import DeployOptions
 from nodeagent.pipeline.errors import ConfigError
 from nodeagent.pipeline.lines import Path, locate
 from nodeagent.pipeline.models import ThenOptions
@@ -33,7 +34,7 @@ from nodeagent.settings import Settings
 SCHEMA: Final = 1
 FILE_BYTES_MAX: Final = 256 << 10
 SECTIONS_MAX: Final = 64
-_TOP_KEYS: Final = ("schema", "name", "asset", "source", "step", "model", "then", "decide", "sink", "alert")
+_TOP_KEYS: Final = ("schema", "name", "asset", "source", "step", "model", "then", "decide", "sink", "alert", "deploy")
 _SYNTAX_PLACE: Final = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 
@@ -78,6 +79,7 @@ class PipelineConfig:
     sinks: tuple[Section, ...]
     bindings: tuple[str, ...]
     alerts: tuple[Rule, ...] = ()
+    deploy: DeployOptions | None = None
 
     @property
     def bound(self) -> bool:
@@ -111,6 +113,7 @@ def load(text: str, *, bindings: Mapping[str, Any] | None = None, file: str = "p
         decide=reader.one(raw, "decide"),
         sinks=reader.many(raw, "sink", "type"),
         bindings=tuple(sorted(references.names(raw))),
+        deploy=reader.deploy(raw),
         alerts=rules.read(raw, document, origin="this bundle", defaults=default_rules.defaults(Settings())),
     )
 
@@ -183,6 +186,16 @@ class _Reader:
                 raise section.error("model", f"there is a [[then]] for {table['model']!r} already")
             found.append(section)
         return tuple(found)
+
+    def deploy(self, raw: Mapping[str, Any]) -> DeployOptions | None:
+        """`[deploy]`, which the supervisor reads by itself: without references."""
+        if "deploy" not in raw:
+            return None
+        if not isinstance(raw["deploy"], dict) or references.names(raw["deploy"]):
+            raise self.document.error(("deploy",), "written [deploy], and holds no reference to a binding")
+        options = self.section(("deploy",), raw["deploy"], "deploy", "", DeployOptions).options
+        assert isinstance(options, DeployOptions)
+        return options
 
     def one(self, raw: Mapping[str, Any], kind: str) -> Section:
         return self._worded((kind,), raw[kind], kind, "use")

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import operator
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
 import msgspec
 
 from nodeagent.frame import BAD, Frame
+from nodeagent.pipeline import condition
 from nodeagent.pipeline.options import Options
 from nodeagent.pipeline.step import StepContext, selected
 
 IDLE_REASON: Final = "machine idle"
 SETTLING_REASON: Final = "settling"
 IDLE_REASONS: Final = {IDLE_REASON, SETTLING_REASON}
-_CONDITION: Final = re.compile(r"\s*([A-Za-z_][\w.]*)\s*(>=|<=|==|!=|>|<)\s*(-?\d+(?:\.\d+)?)\s*")
-_COMPARE: Final[Mapping[str, Callable[[float, float], bool]]] = {
-    ">": operator.gt,
-    "<": operator.lt,
-    ">=": operator.ge,
-    "<=": operator.le,
-    "==": operator.eq,
-    "!=": operator.ne,
-}
 
 
 class GateOptions(Options, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,17 +24,15 @@ class GateOptions(Options, frozen=True, kw_only=True, forbid_unknown_fields=True
     settle: Annotated[int, msgspec.Meta(ge=0)] = 0
 
     def __post_init__(self) -> None:
-        if not _CONDITION.fullmatch(self.when):
-            raise ValueError("'when' is a tag, one of > < >= <= == !=, and a number: \"speed > 500\"")
+        condition.read(self.when)
 
 
 class Gate:
     """Marks all values Bad while the condition is false or not known, and for `settle` frames after it became true."""
 
     def __init__(self, options: GateOptions, context: StepContext) -> None:
-        match = _CONDITION.fullmatch(options.when)
-        assert match is not None
-        self._tag, self._compare, self._limit = match[1], _COMPARE[match[2]], float(match[3])
+        self._when = condition.read(options.when)
+        self._tag = self._when.tag
         self._settle = options.settle
         self._open_frames = 0
         self._at = 0
@@ -58,7 +46,7 @@ class Gate:
 
     def apply(self, frame: Frame) -> tuple[Frame | None, int]:
         known = frame.quality[self._at] < BAD
-        if known and self._compare(float(frame.values[self._at]), self._limit):
+        if known and self._when.holds(float(frame.values[self._at])):
             self._open_frames = min(self._open_frames + 1, self._settle + 1)
         else:
             self._open_frames = 0
