@@ -190,7 +190,8 @@ def _changes(state: NodeState, board: Board, deployments: Sequence[Deployment] |
     for deployment in deployments or ():
         if deployment.changed_us >= since_us:
             word = deployment.state.value + (f" {deployment.reason.value}" if deployment.reason else "")
-            text = f"{deployment.bundle} {deployment.version} {word} by {deployment.actor or figures.UNKNOWN}"
+            word += f" by {deployment.ended_by}" if deployment.ended_by else ""
+            text = f"{deployment.bundle} {deployment.version} {word}, deployed by {deployment.actor or figures.UNKNOWN}"
             found.append((deployment.changed_us, text))
     for alert in board.alerts:
         if alert.node == state.view.name and alert.id and alert.since_s * 1e6 >= since_us:

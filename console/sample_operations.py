@@ -33,6 +33,7 @@ from nodeagent.protocol import (
     BundleTelemetry,
     Deployment,
     DeploymentState,
+    Error,
     Hold,
     LogsPage,
     OutOfService,
@@ -264,6 +265,12 @@ class SampleOperations(SampleShelf):
             changed_us=at + 420_000_000,
             switch_gap_ms=28.0,
             reachability="proved",
+            ended_by="carol",
+            preflight={
+                "seconds": 3.2,
+                "allow_gap": False,
+                "gate": msgspec.to_builtins(sample_verdict("2.1", GateOrder())),
+            },
         )
         late = msgspec.structs.replace(
             first,
@@ -272,6 +279,14 @@ class SampleOperations(SampleShelf):
             revision=None,
             reason=RollbackReason.UNCONFIRMED,
             state=DeploymentState.ROLLED_BACK,
+            error=Error(
+                code="DEPLOYMENT.GUARD",
+                message="no confirm came within 10:00; the figures up to then were within the limits of its guard",
+                hint="deploy it again and confirm it while its trial runs",
+                owner="operator",
+            ),
+            ended_by="agent",
+            reachability="",
             actor="alice",
             created_us=at - 90_000_000_000,
             changed_us=at - 89_400_000_000,
@@ -288,6 +303,8 @@ class SampleOperations(SampleShelf):
             created_us=now,
             changed_us=now,
             reachability="",
+            ended_by="",
+            preflight={"seconds": 3.2, "allow_gap": False},
             seconds_left=192.0,
         )
         return [*self._deployments.get(node, []), *([trial] if node == "mill-11" else []), first, late]

@@ -553,7 +553,7 @@ class BlobState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
-    """One bundle to one node."""
+    """One bundle to one node. `actor` deployed it; `ended_by` confirmed it or ended it, a person or the node."""
 
     id: str
     bundle: str
@@ -573,6 +573,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     created_us: int = 0
     changed_us: int = 0
     reachability: Literal["", "proved", "claimed"] = ""
+    ended_by: str = ""
 
 
 class DeploymentsPage(msgspec.Struct, frozen=True, kw_only=True):

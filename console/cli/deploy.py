@@ -302,11 +302,12 @@ async def history(session: Session, args: argparse.Namespace) -> int:
             f"r{found.revision}" if found.revision is not None else figures.NONE,
             _state(found),
             found.actor,
+            found.ended_by or figures.NONE,
             _why(found),
         )
         for found in page.deployments
     ]
-    session.table(("CHANGED", "BUNDLE", "VERSION", "REV", "STATE", "BY", "WHY"), rows)
+    session.table(("CHANGED", "BUNDLE", "VERSION", "REV", "STATE", "DEPLOYER", "ENDED BY", "WHY"), rows)
     return OK
 
 

@@ -234,8 +234,12 @@ class NodePage(Page):
             from console.screens.record import RecordView
 
             self.seat.push_screen(RecordView(self.look, self.about, self.records_pane.record))
-        elif self.tab == 4:
-            self.seat.changes.do_watch()
+        elif self.tab == 4 and (deployment := self.history_pane.deployment) is not None:
+            from console.screens.deployment import DeploymentView
+
+            state = self.board.nodes.get(self.about)
+            offset_s = state.view.clock_offset_s if state else None
+            self.seat.push_screen(DeploymentView(self.look, self.about, deployment, offset_s))
 
     async def do_filter(self) -> None:
         if self.tab != 3:
@@ -317,5 +321,5 @@ class NodePage(Page):
         if self.tab == 3:
             return "\n".join(e.plain() for e in self.log_view.shown[self.log_view.top :][: self.log_view.size.height])
         if self.tab == 4:
-            return str(self.history_pane.deployments.get(self.history_pane.key or "", ""))
+            return str(self.history_pane.deployment or "")
         return self.seat.screen_text()

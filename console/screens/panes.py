@@ -9,6 +9,7 @@ import msgspec
 from console import figures
 from console.board import NodeState
 from console.labels import offered
+from console.screens.deployment import state_role, state_words
 from nodeagent.protocol import (
     Deployment,
     Record,
@@ -47,7 +48,7 @@ DEPLOYMENTS = (
     Column("bundle", "BUNDLE", 16, flex=2, width_max=30),
     Column("state", "STATE", 24, flex=1, width_max=34),
     Column("revision", "REV", 10, fold=1),
-    Column("actor", "BY", 8, flex=1, width_max=16),
+    Column("actor", "DEPLOYER", 8, flex=1, width_max=16),
     Column("gap", "GAP ms", 6, fold=2, right=True),
     Column("reach", "REACHED", 8, fold=3),
     Column("error", "WHY", 20, fold=4, flex=3),
@@ -230,22 +231,19 @@ class DeploymentsPane(Table):
         self.set_keys(list(self.deployments))
         self.refresh()
 
+    @property
+    def deployment(self) -> Deployment | None:
+        """The deployment under the cursor."""
+        return self.deployments.get(self.key or "")
+
     def _deployment_row(self, key: str) -> Row:
         d = self.deployments[key]
-        role: Role = "base"
-        if d.state.value == "TRIAL":
-            role = "strong"
-        elif d.state.value in ("ROLLED_BACK", "REFUSED"):
-            role = "warn"
-        state = d.state.value.replace("_", " ") + (f" {d.reason.value}" if d.reason else "")
-        if d.state.value == "TRIAL" and d.seconds_left is not None:
-            state = f"trial {figures.countdown(d.seconds_left)}"
         before = f"r{d.previous_revision}" if d.previous_revision else figures.NONE
         return Row(
             {
                 "at": (figures.day_and_time(d.created_us), "dim"),
                 "bundle": (f"{d.bundle} {d.version}", "base"),
-                "state": (state, role),
+                "state": (state_words(d), state_role(d)),
                 "revision": (f"{before}>r{d.revision}" if d.revision else figures.NONE, "base"),
                 "actor": (d.actor, "base"),
                 "gap": (figures.whole(d.switch_gap_ms) if d.switch_gap_ms is not None else figures.NONE, "base"),

@@ -194,7 +194,10 @@ def outcome(ended: Deployment | None, state: NodeState) -> str:
         return ""
     title = f"{ended.bundle} {ended.version}"
     if ended.state is DeploymentState.COMMITTED:
-        return f"{title} r{ended.revision} COMMITTED" + (f", deployed by {ended.actor}" if ended.actor else "")
+        confirmed = f" by {ended.ended_by}" if ended.ended_by else ""
+        return f"{title} r{ended.revision} COMMITTED{confirmed}" + (
+            f", deployed by {ended.actor}" if ended.actor else ""
+        )
     why = [ended.reason.value] if ended.reason else []
     why += [ended.error.message] if ended.error else []
     if ended.state is DeploymentState.ROLLED_BACK:

@@ -104,4 +104,5 @@ def view(row: Deployment, *, now_us: int, missing: list[str] | None = None) -> V
         created_us=row.created_wall_us,
         changed_us=row.changed_wall_us,
         reachability=row.reachability,
+        ended_by=row.ended_by,
     )

@@ -23,7 +23,10 @@ Kind = Literal["bundle", "revert", "binding"]
 
 
 class Deployment(NamedTuple):
-    """One bundle to this node, as stored. Times: `deadline_us` on CLOCK_BOOTTIME of `boot_id`, `*_wall_us` wall."""
+    """One bundle to this node, as stored. Times: `deadline_us` on CLOCK_BOOTTIME of `boot_id`, `*_wall_us` wall.
+
+    `actor` deployed it; `ended_by` confirmed, rolled back or refused it, a person or the node itself.
+    """
 
     number: int
     id: str
@@ -54,6 +57,7 @@ class Deployment(NamedTuple):
     created_wall_us: int
     changed_wall_us: int
     changed_boottime_us: int
+    ended_by: str = ""
 
 
 class Failure(NamedTuple):
@@ -80,7 +84,9 @@ class TrialRunning(Exception):
         super().__init__(f"deployment {row.id} of {row.bundle} is in its trial")
 
 
-_COLUMNS = ", ".join(Deployment._fields)
+_COLUMNS = ", ".join(Deployment._fields[:-1]) + (
+    ", ifnull((SELECT actor FROM deployment_ends WHERE deployment_ends.id = deployments.id), '')"
+)
 
 
 def get(connection: sqlite3.Connection, id_: str) -> Deployment | None:
@@ -347,6 +353,8 @@ def _move(
     }
     assignments = ", ".join(f"{name} = ?" for name in changed)
     connection.execute(f"UPDATE deployments SET {assignments} WHERE id = ?", (*changed.values(), id_))
+    if state in FINAL:
+        connection.execute("INSERT OR REPLACE INTO deployment_ends VALUES (?, ?)", (id_, stamp.actor))
     detail = {"bundle": row.bundle, "from": row.state, "to": state, **values}
     detail.pop("preflight", None)
     ledger.note(connection, stamp, action or f"deployment.{state.lower()}", id_, detail)

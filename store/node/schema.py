@@ -140,6 +140,10 @@ CREATE TABLE label_facts (
 );
 """
 
+_DEPLOYMENT_ENDS = """
+CREATE TABLE deployment_ends (id TEXT PRIMARY KEY, actor TEXT NOT NULL) WITHOUT ROWID;
+"""
+
 # Name -> SQL, applied in this order. A released step is never edited and never removed; later ones only add.
 STEPS: dict[str, str] = {
     "0001_deployments": _DEPLOYMENTS,
@@ -148,6 +152,7 @@ STEPS: dict[str, str] = {
     "0004_shelves": _SHELVES,
     "0005_trend_scores": _TREND_SCORES,
     "0006_label_facts": _LABEL_FACTS,
+    "0007_deployment_ends": _DEPLOYMENT_ENDS,
 }
 
 

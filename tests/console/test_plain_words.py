@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from console.board import survey
@@ -50,12 +51,18 @@ def test_a_trial_that_ended_says_why_and_what_runs_again() -> None:
     assert outcome(None, state) == ""
 
 
-def test_a_commit_names_who_deployed_for_the_row_does_not_say_who_confirmed() -> None:
+def test_a_commit_names_who_confirmed_and_who_deployed() -> None:
     state = survey(plant(), NOW_S, WALL_S, {}).nodes["press-07"]
     done = Deployment(
         id="d", bundle="pump", version="2", digest="sha256:0", state=DeploymentState.COMMITTED, revision=3, actor="bob"
     )
     assert outcome(done, state) == "pump 2 r3 COMMITTED, deployed by bob"
+    confirmed = msgspec.structs.replace(done, ended_by="carol")
+    assert outcome(confirmed, state) == "pump 2 r3 COMMITTED by carol, deployed by bob"
+    pane = DeploymentsPane(LOOKS["grey"]())
+    pane.deployments = {"d": confirmed}
+    cells = pane._deployment_row("d").cells
+    assert (cells["state"][0], cells["actor"][0]) == ("COMMITTED by carol", "bob")
 
 
 def test_the_history_of_a_node_says_the_reason_first_and_its_code_last() -> None:

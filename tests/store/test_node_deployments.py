@@ -111,6 +111,19 @@ def test_i3_a_restart_counts_and_never_moves_the_deadline(node: sqlite3.Connecti
     assert deployments.extend_trial(node, at(40), "d1", window_us=MINUTE_US).deadline_us == 100_000_000
 
 
+def test_the_row_names_who_deployed_and_who_ended_it(node: sqlite3.Connection, at: At) -> None:
+    stage(node, at(0), "d1")
+    begun = deployments.begin_trial(node, at(1), "d1", window_us=MINUTE_US)
+    assert begun.ended_by == ""
+    confirmed = deployments.commit(node, at(2)._replace(actor="carol"), "d1", reachability="proved")
+    assert (confirmed.actor, confirmed.ended_by) == (begun.actor, "carol")
+    assert deployments.commit(node, at(3)._replace(actor="dave"), "d1", reachability="proved").ended_by == "carol"
+    stage(node, at(4), "d2", sequence=2)
+    deployments.begin_trial(node, at(5), "d2", window_us=MINUTE_US)
+    back = deployments.roll_back(node, at(6)._replace(actor="node"), "d2", "UNCONFIRMED")
+    assert [row.ended_by for row in deployments.newest(node)] == [back.ended_by, "carol"] == ["node", "carol"]
+
+
 def test_a_first_deployment_rolls_back_to_nothing(node: sqlite3.Connection, at: At) -> None:
     stage(node, at(0), "d1")
     deployments.begin_trial(node, at(1), "d1", window_us=MINUTE_US)
