@@ -10,7 +10,6 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
-from console.checks import Checked
 from console.shelf import Shelf
 from nodeagent.protocol import (
     Alert,
@@ -25,6 +24,7 @@ from nodeagent.protocol import (
 )
 
 if TYPE_CHECKING:
+    from console.checks import Checked
     from console.gate import GateOrder
     from console.rollout.desk import Order
     from console.rollout.presets import PolicyEntry
