@@ -13,10 +13,11 @@ from textual.message import Message
 
 from widgets.cells import cut, pad
 from widgets.drawing import Drawing
-from widgets.look import Look, Role, Span
+from widgets.look import Look, Role, Span, Spans
 from widgets.status import State, glyph
 
 GROUP_CELLS: Final = 14
+TOLD_LINES: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ class Wall(Drawing, can_focus=True):
         self.lines: list[WallLine] = []
         self.places: dict[str, tuple[int, int]] = {}
         self.key: str | None = None
+        self.told: Sequence[Spans] = ()
         self.top = 0
 
     # ------------------------------------------------------------ values in
@@ -88,6 +90,17 @@ class Wall(Drawing, can_focus=True):
         self.marked = marked
         self._touch(changed)
 
+    def set_told(self, lines: Sequence[Spans]) -> None:
+        """What is said of the item under the cursor, in the last TOLD_LINES lines."""
+        if list(lines) != list(self.told):
+            self.told = list(lines)
+            self.refresh(Region(0, self.rows, self.size.width, TOLD_LINES))
+
+    @property
+    def rows(self) -> int:
+        """How many lines of items there is room for."""
+        return max(1, self.size.height - TOLD_LINES)
+
     def select(self, key: str | None) -> None:
         """Puts the cursor on an item, if it is there."""
         if key in self.places and key is not None:
@@ -104,6 +117,8 @@ class Wall(Drawing, can_focus=True):
     # ------------------------------------------------------------ lines out
 
     def line(self, y: int, width: int) -> Sequence[Span]:
+        if y >= self.rows:
+            return self.told[y - self.rows] if y - self.rows < len(self.told) else ()
         if not self.lines:
             return ((" nothing to show", "dim"),) if y == 1 else ()
         if self.top + y >= len(self.lines):
@@ -118,7 +133,7 @@ class Wall(Drawing, can_focus=True):
 
     def _touch(self, lines: set[int]) -> None:
         for line in lines:
-            if self.top <= line < self.top + self.size.height:
+            if self.top <= line < self.top + self.rows:
                 self.refresh(Region(0, line - self.top, self.size.width, 1))
 
     # ------------------------------------------------------------ moving
@@ -138,7 +153,7 @@ class Wall(Drawing, can_focus=True):
 
     def action_page(self, pages: int) -> None:
         if self.key is not None:
-            y = self.places[self.key][0] + pages * max(1, self.size.height - 1)
+            y = self.places[self.key][0] + pages * max(1, self.rows - 1)
             y = max(0, min(len(self.lines) - 1, y))
             self.action_rows(y - self.places[self.key][0])
 
@@ -152,7 +167,7 @@ class Wall(Drawing, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         line, x = self.top + event.y, event.x - GROUP_CELLS - 1
-        if line < len(self.lines) and 0 <= x < len(self.lines[line].keys):
+        if event.y < self.rows and line < len(self.lines) and 0 <= x < len(self.lines[line].keys):
             self._go(self.lines[line].keys[x])
 
     def _go(self, key: str) -> None:
@@ -166,7 +181,7 @@ class Wall(Drawing, can_focus=True):
             self.post_message(self.Moved(self, key))
 
     def _keep_in_view(self) -> None:
-        height = max(1, self.size.height)
+        height = self.rows
         self.top = max(0, min(self.top, len(self.lines) - height))
         if self.key is not None:
             y = self.places[self.key][0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from textual import events
 from textual.binding import BindingType
@@ -20,8 +20,9 @@ from widgets.cells import cut
 from widgets.look import Look, Spans
 from widgets.status import word
 from widgets.table import GROUP_MARK, Row, Table
-from widgets.textview import TextView
-from widgets.wall import Wall
+
+if TYPE_CHECKING:
+    from widgets.wall import Wall
 
 # How long the cursor must have been still before rows may change places.
 SETTLE_S: Final = 5.0
@@ -51,16 +52,17 @@ class FleetPage(Page):
         self.reversed = False
         self.grouping = ""
         self.members: dict[str, list[str]] = {}
-        self.wall = Wall(look)
-        self.wall.display = False
-        self.told = TextView(look)
-        self.told.can_focus = False
-        self.told.display = False
-        self.told.styles.height = 2
+        # Made when it is first asked for: the first paint does not wait for it.
+        self._wall: Wall | None = None
         self._moved_s = float("-inf")
 
     def body(self) -> Iterable[Widget]:
-        return (self.table, self.wall, self.told, self.filter_row)
+        return (self.table, self.filter_row)
+
+    @property
+    def wall(self) -> Wall | None:
+        """The wall while it is shown instead of the table."""
+        return self._wall if self._wall is not None and self._wall.display else None
 
     def opened(self) -> None:
         super().opened()
@@ -78,8 +80,8 @@ class FleetPage(Page):
             self.lay_out()
         self.table.set_marked(self.seat.marked)
         self.table.touch(self.table.visible_keys() if changed is None else [*changed, *self._groups_of(changed)])
-        if self.wall.display:
-            self._draw_wall()
+        if self.wall is not None:
+            self._draw_wall(self.wall)
 
     def _groups_of(self, names: frozenset[str]) -> set[str]:
         """The subtotal lines that these nodes are counted in."""
@@ -95,7 +97,7 @@ class FleetPage(Page):
             return ", ".join(b.bundle for b in state.bundles) or ("nothing installed" if state.known else "not known")
         return address.site
 
-    def _draw_wall(self) -> None:
+    def _draw_wall(self, wall: Wall) -> None:
         """The same nodes as in the table, by site and line, and in words the one under the cursor."""
         groups: dict[str, list[str]] = {}
         for state in sorted(self._passing(), key=lambda s: (s.view.address.site, s.view.address.line, s.view.name)):
@@ -103,20 +105,20 @@ class FleetPage(Page):
             name = "/".join(part for part in (address.site, address.line) if part) or "no site"
             groups.setdefault(name, []).append(state.view.name)
         states = {name: state_of(self.board.nodes[name]) for keys in groups.values() for name in keys}
-        self.wall.set_marked(self.seat.marked)
-        self.wall.set_groups(list(groups.items()), states)
-        self._tell()
+        wall.set_marked(self.seat.marked)
+        wall.set_groups(list(groups.items()), states)
+        self._tell(wall)
 
-    def _tell(self) -> None:
-        state = self.board.nodes.get(self.wall.key or "")
+    def _tell(self, wall: Wall) -> None:
+        state = self.board.nodes.get(wall.key or "")
         if state is None:
-            self.told.set_lines([])
+            wall.set_told([])
             return
         runs = ", ".join(f"{b.bundle} {b.version}" for b in state.bundles)
         place = "/".join(part for part in (state.view.address.site, state.view.address.line) if part)
         head: Spans = ((" ", "base"), word(state_of(state), self.look), (f" {state.view.name}", "strong"),
                        (f"  {place}  {runs}", "base"))  # fmt: skip
-        self.told.set_lines([head, ((f" {cut(state.reason, max(10, self.size.width - 2))}", "base"),)])
+        wall.set_told([head, ((f" {cut(state.reason, max(10, self.size.width - 2))}", "base"),)])
 
     def _is_news(self) -> bool:
         """Whether nodes came or went: they are shown at once."""
@@ -180,11 +182,12 @@ class FleetPage(Page):
         await super().action_command(name)
 
     def node(self) -> str | None:
-        return self.wall.key if self.wall.display else self.table.key
+        return self.table.key if self.wall is None else self.wall.key
 
     def on_wall_moved(self) -> None:
         self.seat.touch()
-        self._tell()
+        if self.wall is not None:
+            self._tell(self.wall)
 
     def yank_text(self) -> str:
         key = self.node()
@@ -222,7 +225,7 @@ class FleetPage(Page):
         self.draw(None)
 
     def on_filter_row_left(self, message: FilterRow.Left) -> None:
-        (self.wall if self.wall.display else self.table).focus()
+        (self.wall or self.table).focus()
         self.draw(None)
 
     def do_faults(self) -> None:
@@ -232,7 +235,7 @@ class FleetPage(Page):
     def do_mark(self) -> None:
         if (name := self.node()) is not None:
             self._mark(self.seat.marked ^ {name})
-            (self.wall if self.wall.display else self.table).action_step(1)
+            (self.wall or self.table).action_step(1)
 
     def do_mark_all(self) -> None:
         self._mark(self.seat.marked | {s.view.name for s in self._passing()})
@@ -243,7 +246,8 @@ class FleetPage(Page):
     def _mark(self, marked: frozenset[str]) -> None:
         self.seat.marked = marked
         self.table.set_marked(marked)
-        self.wall.set_marked(marked)
+        if self.wall is not None:
+            self.wall.set_marked(marked)
         self.filter_row.show_state(self._described(), len(self._passing()), len(self.board.nodes))
 
     def do_sort(self) -> None:
@@ -268,22 +272,28 @@ class FleetPage(Page):
         self.table.refresh()
         self.say(f"grouped by {self.grouping}" if self.grouping else "not grouped")
 
-    def do_wall(self) -> None:
+    async def do_wall(self) -> None:
         """The wall instead of the table, or the other way round; the cursor stays on its node."""
-        to_wall = not self.wall.display
-        name = self.node()
-        self.wall.display, self.told.display, self.table.display = to_wall, to_wall, not to_wall
-        if to_wall:
-            self.call_after_refresh(self._on_wall, name)
-        elif name is not None:
-            self.table.select(name)
+        name, shown = self.node(), self.wall
+        if shown is not None:
+            shown.display, self.table.display = False, True
+            if name is not None:
+                self.table.select(name)
             self.table.focus()
+            return
+        if self._wall is None:
+            from widgets.wall import Wall
 
-    def _on_wall(self, name: str | None) -> None:
-        self._draw_wall()
-        self.wall.select(name)
-        self.wall.focus()
-        self._tell()
+            self._wall = Wall(self.look)
+            await self.mount(self._wall, before=self.filter_row)
+        self._wall.display, self.table.display = True, False
+        self.call_after_refresh(self._on_wall, self._wall, name)
+
+    def _on_wall(self, wall: Wall, name: str | None) -> None:
+        self._draw_wall(wall)
+        wall.select(name)
+        wall.focus()
+        self._tell(wall)
 
     def sheet(self) -> Sheet:
         columns, rows = self.table.plain()

@@ -278,7 +278,7 @@ def test_the_wall_shows_every_node_and_the_cursor_stays_on_its_node() -> None:
         await press(seat, pilot, "down", "w")
         lines = seat.screen_text().splitlines()
         cells = "".join(line[15:].strip() for line in lines[2:9])
-        assert sorted(cells) == sorted("■▲??M·······")
+        assert sorted(cells) == sorted("■▲??TM······")
         assert "pump-04" in seat.screen_text()
         await press(seat, pilot, "space", "w")
         assert "*▲WARN pump-04" in seat.screen_text()

@@ -85,7 +85,7 @@ def test_an_own_key_is_shown_wherever_a_key_is_and_the_usual_one_is_free() -> No
             assert " F6      hold" in seat.screen_text()
             await pilot.press("escape", "f7")
             await pilot.pause()
-            assert seat.screen.wall.display  # type: ignore[attr-defined]
+            assert seat.screen.wall  # type: ignore[attr-defined]
 
     asyncio.run(run())
 
