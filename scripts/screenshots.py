@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import cast
 
 ROOT = Path(__file__).resolve().parents[1]
 os.environ |= {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
@@ -140,7 +141,7 @@ async def other_looks(demo: Demo) -> None:
 async def deploy(
     demo: Demo, label: str, size: tuple[int, int], node: str, version: str, name: str, *, confirmed: bool
 ) -> None:
-    """The deploy flow, each step a picture; then what became of the trial."""
+    """The deploy flow, each step a picture; a gate that stops it is gone past; then what became of the trial."""
     async with seated(demo, size) as (pilot, take):
         await to_node(pilot, node)
         await press(pilot, "o")
@@ -158,7 +159,14 @@ async def deploy(
         take(f"{name}-3-summary-{label}")
         await type_text(pilot, node)
         await press(pilot, "enter")
+        if not confirmed:
+            await until(pilot, "recorder gate: failed")
+            take(f"{name}-3-verdict-{label}")
+            await press(pilot, "P")
+            await type_text(pilot, node)
+            await press(pilot, "enter")
         await until(pilot, "TRIAL ")
+        await pilot.pause(DRAWN_S)
         take(f"{name}-4-trial-{label}")
         if confirmed:
             await press(pilot, "C", "enter")
@@ -173,6 +181,82 @@ async def deploy(
             await press(pilot, "c")
             await until(pilot, "cold-start")
             take(f"checks-{label}")
+
+
+async def choose_row(pilot: Pilot[object], title: str) -> None:
+    """Moves the cursor to the row that begins with `title`."""
+    rows = [line for line in text_of(pilot).splitlines() if line.startswith((" pump ", " bearing ", " casting "))]
+    await press(pilot, *(["down"] * next(at for at, row in enumerate(rows) if row.startswith(f" {title}"))), "enter")
+
+
+async def both_sizes(pilot: Pilot[object], take: Callable[[str], None], name: str) -> None:
+    """The same moment at every size."""
+    for label, size in SIZES.items():
+        await pilot.resize_terminal(*size)
+        await pilot.pause(DRAWN_S)
+        take(f"{name}-{label}")
+    await pilot.resize_terminal(*SIZES["80x24"])
+    await pilot.pause(DRAWN_S)
+
+
+async def plan_rollout(pilot: Pilot[object], version: str) -> str:
+    """Marks the pumps, plans a rollout with the quick policy; the end of its id."""
+    await press(pilot, "1", "escape", "escape", "U", "slash")
+    await type_text(pilot, "pump")
+    await press(pilot, "enter", "asterisk", "D")
+    await until(pilot, f"pump {version}")
+    await choose_row(pilot, f"pump {version}")
+    await until(pilot, "canary, then all, quick")
+    await press(pilot, "down", "enter")
+    await until(pilot, f"pump-{version}-")
+    line = next(line for line in text_of(pilot).splitlines() if f"pump-{version}-" in line)
+    return next(word for word in line.split() if word.startswith(f"pump-{version}-")).rpartition("-")[2]
+
+
+async def order(pilot: Pilot[object], key: str, typed: str) -> None:
+    await press(pilot, key)
+    await type_text(pilot, typed)
+    await press(pilot, "enter")
+
+
+async def rollouts(demo: Demo) -> None:
+    """A plan as it is read, a rollout with its canary on trial, and one that a node's own records stopped."""
+    async with seated(demo, SIZES["80x24"]) as (pilot, take):
+        await until(pilot, "pump 1.0 r1")
+        await press(pilot, "o")
+        await until(pilot, "OPERATE")
+        mark = await plan_rollout(pilot, "2.0")
+        await until(pilot, "planned")
+        await both_sizes(pilot, take, "rollouts-plan")
+        await order(pilot, "c", mark)
+        await until(pilot, "on trial for")
+        await both_sizes(pilot, take, "rollouts-running")
+        await order(pilot, "V", mark)
+        await until(pilot, "aborted")
+        mark = await plan_rollout(pilot, "2.1")
+        await order(pilot, "c", mark)
+        await until(pilot, "on its own records")
+        await both_sizes(pilot, take, "rollouts-stopped")
+
+
+async def wizard(demo: Demo) -> None:
+    """What a node's own records say to a bad bundle, before anything on the line is switched."""
+    async with seated(demo, SIZES["80x24"]) as (pilot, take):
+        await until(pilot, "pump 1.0 r1")
+        await press(pilot, "o")
+        await until(pilot, "OPERATE")
+        await press(pilot, "slash")
+        await type_text(pilot, DEGRADING_NODE)
+        await press(pilot, "enter", "d")
+        await until(pilot, "pump 2.1")
+        await choose_row(pilot, "pump 2.1")
+        await until(pilot, "trial window")
+        await both_sizes(pilot, take, "deploy-passport")
+        await press(pilot, "enter")
+        await type_text(pilot, DEGRADING_NODE)
+        await press(pilot, "enter")
+        await until(pilot, "recorder gate: failed")
+        await both_sizes(pilot, take, "deploy-verdict")
 
 
 async def faults(demo: Demo, label: str, size: tuple[int, int]) -> None:
@@ -199,16 +283,58 @@ def text_of(pilot: Pilot[object]) -> str:
     return pilot.app.screen_text()
 
 
-async def main() -> None:
+async def kept_screens(demo: Demo) -> None:
+    """What the console keeps: catalog, records, ledgers; the wall, the alerts that were, and the first hour."""
+    async with seated(demo, SIZES["80x24"]) as (pilot, take):
+        await until(pilot, "pump 1.0 r1")
+        await press(pilot, "w")
+        await both_sizes(pilot, take, "fleet-wall")
+        await press(pilot, "w", "b")
+        await both_sizes(pilot, take, "fleet-groups")
+        await press(pilot, "b", "b", "b", "4")
+        await until(pilot, "pump 2.0")
+        await both_sizes(pilot, take, "catalog")
+        await press(pilot, "enter")
+        await until(pilot, "was read and hashed")
+        await both_sizes(pilot, take, "catalog-bundle")
+        await press(pilot, "escape", "6")
+        await until(pilot, "records of")
+        await both_sizes(pilot, take, "records")
+        await press(pilot, "7")
+        for name in demo.fleet.views():
+            await cast(Seat, pilot.app).operations.verify(name)
+        await until(pilot, "one chain, verified" if pilot.app.size.width > 120 else "OK ")
+        await pilot.pause(6 * DRAWN_S)
+        await both_sizes(pilot, take, "ledger")
+        await press(pilot, "enter")
+        await until(pilot, "one chain, verified")
+        await both_sizes(pilot, take, "ledger-node")
+        await press(pilot, "2", "H")
+        await until(pilot, "alerts that were")
+        await both_sizes(pilot, take, "alerts-history")
+
+
+async def main(only: str = "") -> None:
+    """Everything, or only the pictures of `rollouts` or `kept`."""
     OUT.mkdir(exist_ok=True)
     folder = ROOT / "build" / f"p{secrets.token_hex(2)}"
     try:
         async with running_demo(folder, lambda text: print(text, file=sys.stderr)) as demo:
             watching = asyncio.ensure_future(demo.fleet.run())
             try:
+                if only == "kept":
+                    await kept_screens(demo)
+                    return
+                if only == "rollouts":
+                    await wizard(demo)
+                    await rollouts(demo)
+                    return
                 for label, size in SIZES.items():
                     await quiet_screens(demo, label, size)
+                await kept_screens(demo)
                 await other_looks(demo)
+                await wizard(demo)
+                await rollouts(demo)
                 await deploy(demo, "80x24", SIZES["80x24"], GOOD_NODE, "2.0", "deploy", confirmed=True)
                 await deploy(demo, "140x40", SIZES["140x40"], BAD_NODE, "2.1", "bad-bundle", confirmed=False)
                 for label, size in SIZES.items():
@@ -221,4 +347,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(main(*sys.argv[1:2]))
