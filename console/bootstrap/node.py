@@ -48,6 +48,14 @@ new=$1/runtimes/.$2.new
 rm -rf "$new"; umask 022; mkdir -p "$new" && tar "-x$3f" "$1/staging/$2" -C "$new" && rm -rf "$1/runtimes/$2" &&
     mv "$new" "$1/runtimes/$2" && rm -f "$1/staging/$2"
 """
+# What is left of a removal that was ended between its own interpreter and its journal: the rest it had taken back.
+_SWEEP = """
+[ -d "$1" ] || exit 0
+[ ! -d "$1/versions" ] || exit 77
+rm -rf "$1/staging" "$1/runtimes" "$1/current" "$1/.current.new" "$1/keeper.lock" "$1/keeper.log" "$1/bootstrap.json"
+rmdir "$1" 2>/dev/null
+true
+"""
 _FIND = """
 for p in "$1"/runtimes/*/bin/python3.* "$1"/runtimes/*/*/bin/python3.*; do
     [ -x "$p" ] && echo "$p" && exit
@@ -140,6 +148,10 @@ class BootstrapNode:
         """An interpreter that a kit brought to this node earlier; empty where there is none."""
         ran = await self._shell.run(_FIND, prefix)
         return clean(ran.output.strip(), 300)
+
+    async def sweep(self, prefix: str) -> bool:
+        """Ends a removal that was cut off after the node's only Python had gone. False: there is more than that."""
+        return (await self._shell.run(_SWEEP, prefix)).status == 0
 
     def _failed(self, step: str, ran: Ran) -> BootstrapFailed:
         hint = "run the same command again: it goes on where it stopped"

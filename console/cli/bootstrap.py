@@ -211,10 +211,13 @@ async def remove_or_wipe(session: Session, args: argparse.Namespace) -> int:
         if facts.is_root:
             facts = await node.look(*usual_places(Wish(prefix, state), is_root=True))
         python = _any_python(facts) or await node.python_of(facts.prefix.path)
-        if not python:
-            raise Failure(f"{address.name} has no Python to take the agent off with", f"look at {facts.prefix.path}")
         places = {"prefix": facts.prefix.path, "state": facts.state.path}
-        answer = await node.ask(python, "wipe", verb="wipe", **places, keep_state=args.keep_state)
+        if python:
+            answer = await node.ask(python, "wipe", verb="wipe", **places, keep_state=args.keep_state)
+        elif await node.sweep(facts.prefix.path):
+            answer = {"left": []}
+        else:
+            raise Failure(f"{address.name} has no Python to take the agent off with", f"look at {facts.prefix.path}")
     for left in answer["left"]:
         session.line(f"left, because it is not ours: {left}")
     session.catalog.remove_node(address.name)

@@ -161,7 +161,12 @@ class NodeLink:
         return "exec " + shlex.join(words)
 
     def _no_agent(self, error: LinkError) -> LinkError:
+        sockets = " and ".join(self._socket(role) for role in self._roles())
+        message = f"the agent is not reached. Tried: the socket {sockets}; `{self.address.agent} connect`: {error.message}"
         hint = f"is outstation-agent running on {self.address.name}, and may {self._route.target.user} reach it?"
-        socket = self.address.socket or SOCKET_DEFAULT
-        message = f"the agent is not reached: {socket} is refused or nobody listens there; the bridge: {error.message}"
+        if not self.address.socket:
+            hint += (
+                " Its launcher says at start which socket it listens on (STATE/run/agent.sock, unless node.toml says"
+                " otherwise): give that to `outstation node add` as --socket, and the command's path as --agent"
+            )
         return NotListening(LinkState.NO_AGENT, self.address.name, message, hint)

@@ -79,6 +79,8 @@ class Connection:
         self.ssh = ssh
         self._opening: set[asyncio.Future[Any]] = set()
         self._waking: Any = None
+        self.open_s = CHANNEL_OPEN_S
+        """How long the far end may take to open anything."""
 
     @property
     def is_closed(self) -> bool:
@@ -92,16 +94,16 @@ class Connection:
     async def open_socket(self, path: str) -> Channel:
         """A stream to the Unix socket at `path` on the server. Raises ChannelRefused, LinkError."""
         channel = Channel()
-        with _explained(self.endpoint, CHANNEL_OPEN_S):
+        with _explained(self.endpoint, self.open_s, f"forwarding to {path}"):
             await self._open(self.ssh.create_unix_connection(lambda: _Session(channel), path))
         return channel
 
     async def open_bridge(self, command: str) -> Channel:
         """A stream over the stdio bridge `command`. Raises BridgeRefused with its words, ChannelRefused, LinkError."""
-        with _explained(self.endpoint, CHANNEL_OPEN_S):
+        with _explained(self.endpoint, self.open_s, f"`{command.removeprefix('exec ')}`"):
             channel, chan = await self._open_session(command)
             try:
-                async with asyncio.timeout(CHANNEL_OPEN_S):
+                async with asyncio.timeout(self.open_s):
                     if await channel.read(1) == BRIDGE_ACK:
                         return channel
                     await chan.wait_closed()
@@ -118,7 +120,7 @@ class Connection:
 
     async def open_command(self, command: str) -> Channel:
         """The standard input and output of a command that sshd runs. Raises ChannelRefused, LinkError."""
-        with _explained(self.endpoint, CHANNEL_OPEN_S):
+        with _explained(self.endpoint, self.open_s, "a command"):
             channel, _ = await self._open_session(command)
             return channel
 
@@ -156,7 +158,7 @@ class Connection:
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
         try:
-            async with asyncio.timeout(CHANNEL_OPEN_S):
+            async with asyncio.timeout(self.open_s):
                 chan, _ = await asyncio.shield(task)
                 return chan
         except (asyncio.CancelledError, TimeoutError):
@@ -401,8 +403,8 @@ def _host_key(key: asyncssh.SSHKey) -> HostKey:
 
 
 @contextlib.contextmanager
-def _explained(endpoint: Endpoint, waited_s: float) -> Iterator[None]:
-    """Foreign exceptions become ours at this border."""
+def _explained(endpoint: Endpoint, waited_s: float, asked: str = "") -> Iterator[None]:
+    """Foreign exceptions become ours at this border. `asked`: what was asked of a server that let us in."""
     where = str(endpoint)
     try:
         yield
@@ -418,6 +420,10 @@ def _explained(endpoint: Endpoint, waited_s: float) -> Iterator[None]:
     except asyncssh.Error as error:
         raise LinkError(LinkState.DOWN, where, f"SSH failed: {error.reason or type(error).__name__}") from error
     except TimeoutError as error:
+        if asked:
+            message = f"the login works, and {asked} there did not answer in {waited_s:g} s"
+            hint = "it hangs: look at that account's .bashrc and profile, and at `outstation-agent status` on the node"
+            raise LinkError(LinkState.NO_AGENT, where, message, hint) from error
         hint = "check cable, power, address and the jump host"
         raise LinkError(LinkState.DOWN, where, f"no answer in {waited_s:g} s", hint) from error
     except ConnectionRefusedError as error:

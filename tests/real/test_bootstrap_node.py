@@ -231,22 +231,34 @@ def test_an_upgrade_without_a_way_back_in_undoes_itself_and_the_same_command_the
     assert sorted(path.name for path in box.home.iterdir()) == []
 
 
-@pytest.mark.parametrize("moment", ["versions/.*.new/site/numpy", "state/node.db", "current"])
-def test_killed_at_any_step_the_same_command_converges(box: Box, moment: str) -> None:
-    async def killed() -> None:
-        running = asyncio.create_task(asyncio.to_thread(box.bootstrap))
-        while not list(box.prefix.glob(moment)):
+@pytest.mark.parametrize(
+    ("moment", "wiping"),
+    [("versions/.*.new/site/numpy", ".table"), ("state/node.db", "state"), ("current", "versions/*/site/numpy")],
+)
+def test_killed_at_any_step_the_same_command_converges_there_and_back(box: Box, moment: str, wiping: str) -> None:
+    async def killed(command: Any, is_now: Any) -> None:
+        running = asyncio.create_task(asyncio.to_thread(command))
+        while not is_now():
             assert not running.done(), running.result()
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.005)
         box.server.signal_all(signal.SIGKILL)
         for pid in box.processes():
             os.kill(pid, signal.SIGKILL)
         await running
 
-    asyncio.run(killed())
+    def wipe() -> tuple[int, str, str]:
+        return box.run("node", "remove", "press-07", "--wipe", "--yes")
+
+    asyncio.run(killed(box.bootstrap, lambda: list(box.prefix.glob(moment))))
     until(lambda: not box.processes())
     code, out, err = box.bootstrap()
     assert (code, err) == (0, ""), out
     assert not list((box.prefix / "versions").glob(".*"))
-    assert box.run("node", "remove", "press-07", "--wipe", "--yes")[0] == 0
+
+    root = box.home if wiping == ".table" else box.prefix
+    asyncio.run(killed(wipe, lambda: not list(root.glob(wiping))))
+    until(lambda: not box.processes())
+    code, out, err = wipe()
+    assert (code, err) == (0, ""), out
     assert sorted(path.name for path in box.home.iterdir()) == []
+    assert json.loads(box.run("node", "list", "--json")[1]) == []

@@ -281,6 +281,36 @@ def test_the_bridge_names_the_cause_when_no_agent_runs(ssh_lab: Any) -> None:
     asyncio.run(run())
 
 
+def test_where_the_login_works_and_the_agents_command_hangs_it_is_said_so(ssh_lab: Any) -> None:
+    async def run() -> None:
+        server = ssh_lab.sshd("AllowStreamLocalForwarding no")
+        hanging = ssh_lab.folder / "hanging"
+        hanging.write_text("#!/bin/sh\nexec sleep 60\n")
+        hanging.chmod(0o755)
+        link = NodeLink(address(ssh_lab, server, agent=str(hanging)), pool_at(ssh_lab))
+        (await link.connect()).open_s = 0.5
+        with pytest.raises(LinkError, match=r"the login works, and .* there did not answer in 0\.5 s") as caught:
+            await ask(link)
+        assert caught.value.state is LinkState.NO_AGENT
+        assert "cable" not in caught.value.hint
+        await link.aclose()
+
+    asyncio.run(run())
+
+
+def test_an_agent_that_is_not_where_it_usually_is_is_asked_for_by_name(ssh_lab: Any) -> None:
+    async def run() -> None:
+        server = ssh_lab.sshd()
+        link = NodeLink(address(ssh_lab, server, socket="", agent="no-such-agent"), pool_at(ssh_lab))
+        with pytest.raises(LinkError, match=r"/run/outstation/agent\.sock; `no-such-agent connect`: ") as caught:
+            await ask(link)
+        assert "--socket" in caught.value.hint
+        assert "--agent" in caught.value.hint
+        await link.aclose()
+
+    asyncio.run(run())
+
+
 def test_every_hop_gets_one_cheap_session_at_once_so_that_sshd_turns_nagle_off(ssh_lab: Any, unix_http: Any) -> None:
     async def run() -> None:
         server, jump = ssh_lab.sshd(), ssh_lab.sshd()

@@ -84,7 +84,7 @@ def test_killed_after_the_confirm_the_new_version_stays(tmp_path: Path, clock: S
     assert again(tmp_path, clock, installed).running == NEW
 
 
-def test_i5_a_confirm_and_a_deadline_have_one_outcome(tmp_path: Path, clock: Still, installed: Installed) -> None:
+def test_a_confirm_and_a_deadline_have_one_outcome(tmp_path: Path, clock: Still, installed: Installed) -> None:
     versions = again(tmp_path, clock, installed)
     versions.begin(order())
     clock.now_us += 60_000_000
