@@ -57,6 +57,8 @@ class ModelOptions(Options, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     warm_up: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = 0
 
     def __post_init__(self) -> None:
+        if not self.inputs and not (self.state or self.constants):
+            raise ValueError("'inputs' names no tag: a model that is given nothing says nothing")
         own = set(self.inputs) if isinstance(self.inputs, dict) else set()
         if twice := (own & set(self.state)) | (own & set(self.constants)) | (set(self.state) & set(self.constants)):
             raise ValueError(f"the input {min(twice)!r} is given twice")
@@ -203,7 +205,7 @@ class _Reader:
     def _worded(self, path: Path, table: Mapping[str, Any], kind: str, word: str) -> Section:
         use = table.get(word)
         if not isinstance(use, str):
-            raise self.document.error(path, f"{word!r} is missing")
+            raise self._no_word(path, table, word)
         find = {"source": registry.source, "step": registry.step, "decide": registry.decision, "sink": registry.sink}
         try:
             options, _ = find[kind](use)
@@ -213,10 +215,15 @@ class _Reader:
             raise self.document.error((*path, word), f"{use!r} {error}") from error
         return self.section(path, table, use, word, options)
 
+    def _no_word(self, path: Path, table: Mapping[str, Any], word: str) -> ConfigError:
+        if word in table:
+            return self.document.error((*path, word), "is text")
+        return self.document.error(path, f"{word!r} is missing")
+
     def section(self, path: Path, table: Mapping[str, Any], use: str, word: str, options: type[Options]) -> Section:
         own = {word, "id"} if path[0] == "source" else {word}
         if path[0] == "source" and not isinstance(table.get("id"), str):
-            raise self.document.error(path, "'id' is missing")
+            raise self._no_word(path, table, "id")
         rest = {key: value for key, value in table.items() if key not in own}
         needed = frozenset(references.names(rest))
         allowed = sorted(own - {""} | {field.name for field in msgspec.structs.fields(options)})

@@ -10,7 +10,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -25,6 +25,7 @@ from nodeagent.pipeline.section import Section
 RunModel = Callable[[Feeds], Mapping[str, npt.NDArray[Any]]]
 Row = dict[str, npt.NDArray[Any]]
 Number = float | list[float]
+_MODEL: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 INPUT: Final = "input:"
 _WHEN: Final = re.compile(r"([^\s:<>=]+)(?::(\d+))?\s*(>=|<=|>|<)\s*(-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)")
 _COMPARE: Final[dict[str, Callable[[float, float], bool]]] = {
@@ -39,13 +40,15 @@ class ThenOptions(Options, frozen=True, kw_only=True, forbid_unknown_fields=True
     of `otherwise`.
     """
 
-    model: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}\Z")]
+    model: str
     inputs: dict[str, str] = msgspec.field(default_factory=dict)
     crop: CropOptions | None = None
     when: str = ""
     otherwise: dict[str, Number] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not _MODEL.fullmatch(self.model):
+            raise ValueError("'model' is a name of small letters, digits, _ and -")
         if not self.inputs and self.crop is None:
             raise ValueError("say what the model is given: 'inputs', or 'crop'")
         if self.when and not _WHEN.fullmatch(self.when):

@@ -11,9 +11,16 @@ import msgspec
 from nodeagent.pipeline.errors import ConfigError
 from nodeagent.pipeline.lines import Path
 from nodeagent.pipeline.options import Options, convert
-from nodeagent.pipeline.section import Document
+from nodeagent.pipeline.section import Document, named
 
 _PLACE: Final = re.compile(r" - at `(?:key in )?\$([^`]*)`$")
+_TYPE: Final = re.compile(
+    r"`((?:str|int|float|bool|array|object|null)(?: \| (?:str|int|float|bool|array|object|null))*)`"
+)
+_WORDS: Final = {
+    "str": "text", "int": "a whole number", "float": "a number", "bool": "true or false", "array": "a list",
+    "object": "a table", "null": "nothing",
+}  # fmt: skip
 _PLACE_PART: Final = re.compile(r"\[(\d+)\]|\.([^.\[\]]+)")
 
 
@@ -35,7 +42,7 @@ def typed(
     try:
         return options(**made), made
     except ValueError as error:
-        raise document.error(path, str(error)) from error
+        raise document.error((*path, *named(values, str(error))), str(error)) from error
 
 
 def _field(document: Document, path: Path, value: object, kind: Any) -> Any:
@@ -55,14 +62,37 @@ def _explained(document: Document, path: Path, kind: Any, text: str) -> ConfigEr
     unknown = re.fullmatch(r"Object contains unknown field `(.*)`", message)
     if unknown:
         return document.error((*path, *inner, unknown[1]), "unknown key", _fields_at(kind, inner))
-    return document.error((*path, *inner), message[:1].lower() + message[1:])
+    allowed = _choices_at(kind, inner) if message.startswith("Invalid enum value") else ()
+    return document.error((*path, *inner), _in_words(message), allowed)
+
+
+def _in_words(message: str) -> str:
+    """What msgspec says, with the words of a person who writes TOML for its types."""
+    message = message.replace("Object missing required field", "it has no").replace(" | null`", "`")
+    words = _TYPE.sub(lambda found: " or ".join(_WORDS.get(each, each) for each in found[1].split(" | ")), message)
+    words = words.replace("Invalid enum value", "there is no")
+    return words[:1].lower() + words[1:]
+
+
+def _choices_at(kind: Any, inner: tuple[str | int, ...]) -> list[str]:
+    """The words that a place of literals takes."""
+    info: Any = _at(msgspec.inspect.type_info(kind), inner)
+    kinds = info.types if isinstance(info, msgspec.inspect.UnionType) else (info,)
+    return [str(value) for each in kinds if isinstance(each, msgspec.inspect.LiteralType) for value in each.values]
 
 
 def _fields_at(kind: Any, inner: tuple[str | int, ...]) -> list[str]:
-    info: Any = msgspec.inspect.type_info(kind)
+    info = _at(msgspec.inspect.type_info(kind), inner)
+    return [field.name for field in info.fields] if isinstance(info, msgspec.inspect.StructType) else []
+
+
+def _at(info: Any, inner: tuple[str | int, ...]) -> Any:
+    """The type at a place inside another."""
     for part in inner:
         if isinstance(info, msgspec.inspect.ListType | msgspec.inspect.VarTupleType):
             info = info.item_type
+        elif isinstance(info, msgspec.inspect.DictType):
+            info = info.value_type
         elif isinstance(info, msgspec.inspect.StructType):
             info = next(field.type for field in info.fields if field.name == part)
-    return [field.name for field in info.fields] if isinstance(info, msgspec.inspect.StructType) else []
+    return info

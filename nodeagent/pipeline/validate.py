@@ -28,6 +28,9 @@ class RangeOptions(Options, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def __post_init__(self) -> None:
         if bool(self.limits) == (self.low is not None or self.high is not None):
             raise ValueError("say either 'limits' by tag, or 'low' and 'high'")
+        turned = [tag for tag, (low, high) in self.limits.items() if low > high]
+        if turned or (self.low is not None and self.high is not None and self.low > self.high):
+            raise ValueError(f"the limits of {turned[0]!r} are [low, high]" if turned else "'low' lies above 'high'")
 
 
 class Range(Stateless):
