@@ -120,9 +120,13 @@ class WatchPage(Page):
         if work.state == "done":
             return [*(((f" {line}", "dim"),) for line in wrap(_told(work), width - 2)[:2]), ()]
         lines: list[Spans] = []
+        verdict = next((step.verdict for step in work.steps if step.verdict is not None), None)
+        if verdict is not None and work.state == "failed":
+            return [*(((f" {line}", "dim"),) for line in wrap(_told(work), width - 2)[:2]), (),
+                    *gate_lines(verdict, width), (), *_stopped(), ()]  # fmt: skip
         for step in work.steps:
             if step.verdict is not None:
-                lines += gate_lines(step.verdict, width)
+                lines.append(gate_line(step.verdict, width))
                 continue
             running = work.running and step is work.steps[-1]
             lines.append(((f" {step.step:<11}", "strong" if running else "base"), *_progress(step, width, self.look)))
@@ -177,6 +181,16 @@ class WatchPage(Page):
                           (f"{figures.number(then) if before else figures.NONE:>10}", worse)))  # fmt: skip
         lines.append(((f" {'drift':<14}{bundle.drift:>10}", "base"),))
         return lines
+
+
+def _stopped() -> list[Spans]:
+    return [
+        (
+            (" nothing was switched    ", "strong"),
+            (" P ", "key"),
+            ("deploy it whatever the gate says, under your name", "base"),
+        ),
+    ]
 
 
 def _told(work: Work) -> str:
