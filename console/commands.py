@@ -169,6 +169,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     Command("print", "Y", "Y", "print", "Print this screen as plain text into the scrollback", EVERYWHERE),
     Command("export", "ctrl+e", "ctrl-e", "export", "Write all of this view to a file: .csv, .json, .txt", EVERYWHERE),
     Command("palette", "ctrl+p,colon", ":", "command", "Find a command by its name", MAIN, 80, palette=False),
+    Command("cancel", "X", "X", "cancel", "Stop something that this console is doing, such as an upload", EVERYWHERE),
     Command("work", "W", "W", "running", "What this console is doing, and what it has done", MAIN),
     Command("repaint", "ctrl+l", "ctrl-l", "repaint", "Draw the whole screen again", MAIN),
     Command("help", "question_mark", "?", "help", "The keys of this screen", EVERYWHERE, 99),
@@ -178,9 +179,11 @@ COMMANDS: Final[tuple[Command, ...]] = (
     Command("theme_daylight", "", "", "theme daylight", "Light grey, for glare"),
     Command("theme_sixteen", "", "", "theme sixteen", "The terminal's own sixteen colours"),
     Command("theme_mono", "", "", "theme mono", "No colour: weight and reverse only"),
+    Command("theme_auto", "", "", "theme auto", "The theme that fits this terminal"),
     Command("link_lan", "", "", "link lan", "Look at the fleet each second"),
     Command("link_ssh", "", "", "link ssh", "Look at the fleet every two seconds"),
     Command("link_thin", "", "", "link thin", "Look at the fleet every five seconds"),
+    Command("link_auto", "", "", "link auto", "As often as this terminal suggests"),
     Command("output", "", "", "output", "How many bytes this screen has sent"),
 )  # fmt: skip
 

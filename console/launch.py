@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from functools import partial
 
 from console.asking import SeatPrompter
 from console.opening import Opened, OpeningFailed
@@ -16,7 +17,8 @@ EXIT_TO_DEMO = 75
 def run_app(args: argparse.Namespace) -> int:
     """Runs the app until the person leaves; the exit code. Catalog and links are opened after the first paint."""
     from console.app import run
-    from console.home import operator_name
+    from console.choices import read
+    from console.home import find_home, operator_name
 
     try:
         operator = operator_name(args.operator, os.environ)
@@ -24,13 +26,14 @@ def run_app(args: argparse.Namespace) -> int:
         print(f"outstation: {error}", file=sys.stderr)
         return USAGE
     prompter = SeatPrompter()
+    chosen = read(find_home(args.home, os.environ).catalog).unless(args.look, args.link)
     code = run(
         lambda: open_fleet(args.home, operator, prompter),
         operator=operator,
         operate=args.operate,
         ascii=args.ascii,
-        link=args.link,
-        look=args.look,
+        link=chosen.link,
+        look=chosen.look,
         prompter=prompter,
     )
     if code == EXIT_TO_DEMO:
@@ -40,6 +43,7 @@ def run_app(args: argparse.Namespace) -> int:
 
 def open_fleet(home_option: str | None, operator: str, prompter: SeatPrompter) -> Opened:
     """The console's own fleet, not connected yet. Raises OpeningFailed. Blocks, and imports much: for a thread."""
+    from console.choices import keep
     from console.fleet import LiveFleet
     from console.home import address_of, find_home
     from console.link.ready import make_pool
@@ -52,8 +56,9 @@ def open_fleet(home_option: str | None, operator: str, prompter: SeatPrompter) -
     try:
         with home.open_catalog() as catalog:
             addresses = [address_of(row) for row in catalog.nodes()]
-        mandate = Mandate(find=Papers(home.warrants).find)
-        fleet = LiveFleet(addresses, make_pool(home, prompter), operator=operator, mandate=mandate)
+        fleet = LiveFleet(
+            addresses, make_pool(home, prompter), operator=operator, mandate=Mandate(find=Papers(home.warrants).find)
+        )
     except (StoreError, ValueError) as error:
         raise OpeningFailed(str(error)) from error
     operations = LiveOperations(fleet, home.catalog, operator=operator, prompter=prompter)
@@ -63,4 +68,5 @@ def open_fleet(home_option: str | None, operator: str, prompter: SeatPrompter) -
         operations.close()
         book.close()
 
-    return Opened(fleet, operations, background=(fleet.run, Visits(fleet, book).run), close=close)
+    background = (fleet.run, Visits(fleet, book).run)
+    return Opened(fleet, operations, background=background, close=close, keep=partial(keep, home))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from console.choices import Choice
 from console.operations import Operations
 from console.view import Fleet
 
@@ -17,12 +18,16 @@ class OpeningFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The fleet, what can be asked of it, what keeps it up to date in the app's loop, and how all of it is closed."""
+    """The fleet, what can be asked of it, what keeps it up to date in the app's loop, and how all of it is closed.
+
+    `keep` writes a choice of the person down for the next start: called in a thread, raises OperationFailed.
+    """
 
     fleet: Fleet
     operations: Operations
     background: tuple[Background, ...] = ()
     close: Callable[[], None] | None = None
+    keep: Callable[[Choice, str], None] | None = None
 
 
 # Called once, in a thread, after the first paint. Raises OpeningFailed.

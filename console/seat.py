@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from textual.binding import BindingType
 from textual.message import Message
@@ -16,6 +16,7 @@ from textual.timer import Timer
 
 from console import figures
 from console.board import Board, BoardAlert, survey
+from console.choices import Choice
 from console.driver import ConsoleDriver, ThinApp, leave_at_once
 from console.floods import FLOOD_MIN, Flood, group
 from console.keymap import Keymap
@@ -260,6 +261,8 @@ class Seat(ThinApp, inherit_bindings=False):
             work.state, work.error = "failed", failure
         except asyncio.CancelledError:
             work.state = "cancelled"
+            self.say(f"{work.title} is cancelled" + (f" on {work.node}" if work.node else ""), "warn")
+            self._tell(work)
             raise
         else:
             work.state = "done"
@@ -391,21 +394,31 @@ class Seat(ThinApp, inherit_bindings=False):
         return "\n".join(strip.text.rstrip() for strip in self.screen._compositor.render_strips())
 
     def set_look_named(self, name: str) -> None:
-        """Another look from now on; a terminal that cannot show it keeps the nearest."""
-        self.look = look_for(name, self.terminal)
+        """Another look from now on, and at the next start; empty is the one that fits the terminal.
+
+        A terminal that cannot show it keeps the nearest.
+        """
+        self.look = look_for(name or default_name(self.terminal), self.terminal)
         self.theme = f"outstation-{self.look.name}"
         for screen in self.screen_stack:
             if isinstance(screen, Page):
                 screen.set_look(self.look)
         self.say(f"theme {self.look.name}")
+        self._keep("look", name)
 
-    def set_link(self, name: LinkName) -> None:
-        """How often the fleet is looked at from now on."""
+    def set_link(self, name: LinkName | Literal[""]) -> None:
+        """How often the fleet is looked at from now on, and at the next start; empty is as the terminal suggests."""
         if self._ticker is not None:
             self._ticker.stop()
-        self.link = LINKS[name]
+        self.link = LINKS[name or self.terminal.suggested]
         self._ticker = self.set_interval(self.link.period_s, self.tick)
-        self.say(f"link {name}: the fleet is looked at every {self.link.period_s:.0f} s")
+        self.say(f"link {self.link.name}: the fleet is looked at every {self.link.period_s:.0f} s")
+        self._keep("link", name)
+
+    def _keep(self, choice: Choice, value: str) -> None:
+        keep = self.opened.keep if self.opened is not None else None
+        if keep is not None:
+            self.begin("choice", choice, "", lambda _: asyncio.to_thread(keep, choice, value), quiet=True)
 
     def go(self, screen: str, node: str = "") -> None:
         """Shows a place and remembers it."""

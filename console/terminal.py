@@ -34,7 +34,7 @@ LINKS: Final[Mapping[LinkName, LinkProfile]] = {
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """What can be shown. `tmux` means: the clipboard has a second way."""
+    """What can be shown. `tmux` means: the clipboard has a second way. `suggested`: the link if nobody chose one."""
 
     term: str
     colours: Colours
@@ -42,6 +42,7 @@ class Terminal:
     braille: bool
     link: LinkProfile
     tmux: bool = False
+    suggested: LinkName = "lan"
 
 
 def detect(
@@ -70,6 +71,7 @@ def detect(
         braille=not only_ascii and term not in ("linux", "vt100", "vt102", "vt220", "cons25"),
         link=LINKS[link or ("ssh" if far else "lan")],
         tmux="TMUX" in environ,
+        suggested="ssh" if far else "lan",
     )
 
 

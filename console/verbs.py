@@ -54,8 +54,8 @@ _SEAT: Final = (
     "back", "history_back", "history_on", "next_tab", "last_tab", "read_left", "read_right", "read_far_left",
     "read_far_right", "next_figure", "last_figure", "zoom_out", "zoom_in", "beside", "next_bundle", "filter", "faults",
     "mark", "mark_all", "unmark", "sort", "sort_reverse", "group", "wall", "level", "pause", "find", "find_next",
-    "find_last", "more", "less", "records_anew", "operate", "yank", "print", "export", "palette", "work", "repaint",
-    "quit", "output",
+    "find_last", "more", "less", "records_anew", "operate", "yank", "print", "export", "palette", "work", "cancel",
+    "repaint", "quit", "output",
 )  # fmt: skip
 _SEAT_PREFIXES: Final = ("theme_", "link_", "tap_", "drill_", "replay_")
 

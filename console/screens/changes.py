@@ -196,10 +196,21 @@ class Changes:
         found = self._trial()
         if found is not None:
             node, bundle, trial = found
-            operations = self._seat.operations
-            said = f"{node}: the trial of {bundle.bundle} has {figures.countdown(trial.window_s)} again"
-            self._begin("extend", f"extend {bundle.bundle}", node, said,
-                        lambda _: operations.extend(node, trial.deployment, trial.window_s))  # fmt: skip
+            operations, window = self._seat.operations, figures.countdown(trial.window_s)
+            said = f"{node}: the trial of {bundle.bundle} has {window} again"
+            change = Change(
+                title=f"Extend the trial of {bundle.bundle} {bundle.version} on {node}",
+                what=(f"it has {window} from now instead of {figures.countdown(trial.seconds_left)}",),
+                nodes=f"{node}, 1 node",
+                effect=("The revision on trial goes on; nothing is switched. Its guard goes on watching.",),
+                undo="r rolls it back at any time; C confirms it before its time is over",
+                yes="extend",
+            )
+            self._ask(
+                change,
+                lambda: self._begin("extend", f"extend {bundle.bundle}", node, said,
+                                    lambda _: operations.extend(node, trial.deployment, trial.window_s)),
+            )  # fmt: skip
 
     def do_rollback(self) -> None:
         state = self._known()

@@ -16,6 +16,7 @@ from widgets.look import LOOKS
 if TYPE_CHECKING:
     from console.screens.page import Page
     from console.seat import Seat
+    from console.work import Work
 
 
 class Chores:
@@ -114,6 +115,44 @@ class Chores:
         from console.screens.worklist import WorkView
 
         self._seat.push_screen(WorkView(self._seat.look, self._seat.works.listed()))
+
+    def do_theme_auto(self) -> None:
+        self._seat.set_look_named("")
+
+    def do_link_auto(self) -> None:
+        self._seat.set_link("")
+
+    def do_cancel(self) -> None:
+        """One piece of work that runs, or the one that is chosen, after a second step."""
+        running = [work for work in self._seat.works.listed() if work.running]
+        if not running:
+            self._seat.say("nothing is running that could be cancelled")
+        elif len(running) == 1:
+            self._ask_to_cancel(running[0])
+        else:
+            from console.screens.deploy import PickView
+
+            named = {f"{work.number}  {work.title}  {work.node}".strip(): work for work in running}
+            view = PickView(self._seat.look, "", list(named), title="Cancel what")
+            self._seat.push_screen(view, lambda name: self._ask_to_cancel(named[str(name)]) if name in named else None)
+
+    def _ask_to_cancel(self, work: Work) -> None:
+        from console.screens.confirm import Change, ConfirmView
+
+        step = work.step
+        far = f"; it is at: {step.step}" if step is not None else ""
+        if step is not None and step.total_bytes:
+            far += f", {100 * step.done_bytes // step.total_bytes} % sent"
+        change = Change(
+            title=f"Cancel {work.title}" + (f" on {work.node}" if work.node else ""),
+            what=(f"this console stops {work.title}{far}",),
+            nodes=work.node,
+            effect=("What was done on the node stays as it is. An unconfirmed trial goes back by itself.",),
+            undo="begin it again: an upload goes on at the byte where it stopped",
+            yes="cancel it",
+        )
+        cancel = self._seat.cancel_work
+        self._seat.push_screen(ConfirmView(self._seat.look, change), lambda yes: cancel(work) if yes is True else None)
 
     def do_quit(self) -> None:
         from console.screens.confirm import Change, ConfirmView

@@ -87,10 +87,10 @@ class ChooseView(View):
 
 
 class PickView(View):
-    """One of the bundles that run on a node. Dismissed with its name, or with None."""
+    """One of the bundles that run on a node, or of other names. Dismissed with the name, or with None."""
 
-    def __init__(self, look: Look, node: str, bundles: Sequence[str]) -> None:
-        super().__init__(look, f"{node}: which bundle", keys=(("enter", "choose"), ("esc", "back")))
+    def __init__(self, look: Look, node: str, bundles: Sequence[str], *, title: str = "") -> None:
+        super().__init__(look, title or f"{node}: which bundle", keys=(("enter", "choose"), ("esc", "back")))
         self.listing = Listing(look)
         self.bundles = tuple(bundles)
 

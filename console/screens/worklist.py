@@ -18,7 +18,7 @@ class WorkView(View):
     """Newest first; what failed says why and what to do."""
 
     def __init__(self, look: Look, works: Sequence[Work]) -> None:
-        super().__init__(look, "Work of this console")
+        super().__init__(look, "Work of this console", keys=(("X", "cancel"), ("esc", "back")))
         self.works = works
 
     def draw(self, changed: frozenset[str] | None) -> None:
