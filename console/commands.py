@@ -162,7 +162,7 @@ COMMANDS: Final[tuple[Command, ...]] = (
     Command("accept_break", "A", "A", "accept", "End a broken history's alarm, under your name and with a reason",
             ("ledger", "chain"), 7, operate=True),
     Command("node_add", "n", "n", "add node", "Add a node to this console's fleet", ("fleet",), 14),
-    Command("demo", "ctrl+d", "ctrl-d", "demo", "Leave, and start a plant of twelve agents here", ("fleet",)),
+    Command("demo", "ctrl+d", "ctrl-d", "demo", "Leave, and start a plant of real agents here", ("fleet",)),
     # the seat
     Command("operate", "o", "o", "operate", "OPERATE, where nodes can be changed, or back to MONITOR", MAIN, 12),
     Command("yank", "y", "y", "yank", "Copy what the cursor is on: clipboard, tmux buffer and a file", EVERYWHERE),

@@ -53,7 +53,7 @@ def ask_demo(seat: Seat) -> None:
     """Leaves the app for the demo, after a second step."""
     change = Change(
         title="Leave, and start the demo",
-        what=("this console ends; a plant of twelve real agents starts on this machine",),
+        what=("this console ends; a plant of real agents starts on this machine",),
         effect=("No node of a plant is touched. The demo keeps its files in a folder of its own and removes them.",),
         undo="q leaves the demo and stops its agents",
         yes="start the demo",

@@ -29,7 +29,7 @@ SETTLE_S: Final = 5.0
 EMPTY: Final = (
     "No nodes yet.",
     "n adds one: outstation node add does the same, node import takes many.",
-    "ctrl-d shows a plant of twelve real agents on this machine: outstation demo.",
+    "ctrl-d shows a plant of real agents on this machine: outstation demo.",
     "MONITOR: adding a node logs in and reads; nothing on it is changed.",
 )
 GROUPINGS: Final = ("", "site", "line", "model")
