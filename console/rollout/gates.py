@@ -18,7 +18,10 @@ REASONS_MAX = 20
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
-    """What a node's revision did so far. Shares are 0 to 1; None is: not known. Counts are since the worker started."""
+    """What a node's revision did so far. Shares are 0 to 1; None is: not known. Counts are since the worker started.
+
+    `rate` and `latency_ms_p95` are medians over `running_s` in which the machine ran, 0: those of this moment.
+    """
 
     digest: str
     version: str = ""
@@ -33,6 +36,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     latency_ms_p95: float | None = None
     quality_good_share: float | None = None
     score_share: float | None = None
+    running_s: float = 0.0
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from statistics import median
 from typing import Protocol
 
 from msgspec.structs import replace
 
 from console import deploy
+from console.client import AgentClient
 from console.deploy import DeployFailed, Progress, Reach
 from console.gate import ShadowOrder
 from console.rollout.gates import Sample
@@ -15,10 +17,12 @@ from console.rollout.policy import Policy
 from console.shadow import begin
 from console.transfer.shipping import Shipping
 from console.wire import AgentError
-from nodeagent.protocol import Deployment, Status
+from nodeagent.protocol import Deployment, Status, Trend
 from store.archive import Archive
 
 RECORDS = 200
+WINDOW_S = 300.0
+ROLLUPS_MIN = 3
 
 
 class Nodes(Protocol):
@@ -113,7 +117,10 @@ class LiveNodes:
 
     async def sample(self, node: str) -> Sample:
         client = self._fleet.client(node)
-        found = sample_of(await client.status(), self._bundle)
+        status = await client.status()
+        found = sample_of(status, self._bundle)
+        if found.digest:
+            found = await self._over_a_window(client, found, status.telemetry.wall_us)
         if not self._scores or not found.digest:
             return found
         page = await client.records(self._bundle, limit=RECORDS, newest_first=True)
@@ -122,6 +129,20 @@ class LiveNodes:
             return found
         share = sum(decision == "alarm" for decision in decisions) / len(decisions)
         return replace(found, score_share=share)
+
+    async def _over_a_window(self, client: AgentClient, found: Sample, now_us: int) -> Sample:
+        """Rate and latency over the time in which this revision ran, so that an idle machine is no slow model."""
+        try:
+            trend = await client.trend(self._bundle, hours=WINDOW_S / 3_600)
+        except AgentError as error:
+            if error.error.code == "REQUEST.UNKNOWN_PATH":
+                return found
+            raise
+        began_us = now_us - round(WINDOW_S * 1e6)
+        for revision in await client.revisions():
+            if revision.bundle == self._bundle and revision.revision == found.revision:
+                began_us = max(began_us, revision.since_us)
+        return windowed(found, trend, began_us)
 
     async def confirm(self, node: str, deployment: str) -> Deployment:
         return await deploy.confirm(self._fleet, node, deployment, operator=self._operator)
@@ -149,6 +170,23 @@ class LiveNodes:
 
     def _is_ours(self, bundle: str) -> bool:
         return bundle == self._bundle
+
+
+def windowed(found: Sample, trend: Trend, began_us: int) -> Sample:
+    """The sample with medians over the rollups since `began_us` (the node's wall clock) that made predictions.
+
+    With fewer than ROLLUPS_MIN of them it stays what it is.
+    """
+    ran = [point for point in trend.points if point.wall_us > began_us and point.inferences_per_s]
+    if len(ran) < ROLLUPS_MIN:
+        return found
+    latencies = [point.latency_ms_p95 for point in ran if point.latency_ms_p95 is not None]
+    return replace(
+        found,
+        rate=median(point.inferences_per_s or 0.0 for point in ran),
+        latency_ms_p95=median(latencies) if latencies else found.latency_ms_p95,
+        running_s=len(ran) * trend.step_s,
+    )
 
 
 def sample_of(status: Status, bundle: str) -> Sample:
