@@ -20,6 +20,7 @@ from console.client import AgentClient
 from console.gate import GateOrder, in_full, verdict_of
 from console.lease import HeldLease, held_lease
 from console.link.errors import LinkError
+from console.transfer.seeding import Seeds
 from console.transfer.shipping import Contents, Shipping
 from console.upload import Meter
 from console.wire import AgentError
@@ -47,7 +48,7 @@ class Clients(Protocol):
     def client(self, name: str) -> AgentClient: ...
 
 
-class Reach(Clients, Protocol):
+class Reach(Clients, Seeds, Protocol):
     """How nodes are changed; an OperateLane is one."""
 
     def bulk_client(self, name: str) -> AbstractAsyncContextManager[AgentClient]: ...
@@ -205,6 +206,7 @@ async def _when_the_machine_is_there(
             if error.error.code != "DEPLOYMENT.MACHINE_STATE" or time.monotonic() >= end_s:
                 raise
             on_progress(Progress("waits for the machine", node, text=error.error.message))
+            await asyncio.sleep(PAUSE_S)
 
 
 async def _pass_gate(client: AgentClient, id_: str, gate: GateOrder, lease: HeldLease, on_progress: OnProgress) -> None:
@@ -295,7 +297,7 @@ async def _send(
     live = nullcontext(fleet.client(node))
     async with live if needed_bytes <= SMALL_BYTES_MAX else fleet.bulk_client(node) as client:
         for digest in sorted(missing, key=lambda digest: contents.sizes[digest]):
-            await shipping.bring(client, contents, digest, meter=meter, on_piece=told, note=note)
+            await shipping.bring(client, contents, digest, meter=meter, on_piece=told, note=note, seeds=fleet)
             await told()
 
 

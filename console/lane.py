@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from console.client import AgentClient
 from console.link.errors import LinkError, NotListening
 from console.link.node import OPERATE, NodeLink
 from console.link.pool import BULK, LIVE, Pool
+from console.link.seeds import JUMP, SeedWay, seed_way
 from console.mandate import Mandate
 from console.view import LinkState, NodeAddress
+
+if TYPE_CHECKING:
+    from console.link.ssh import Connection
 
 PROOFS_MAX = 3
 
@@ -73,6 +77,22 @@ class OperateLane:
 
     def _client(self, link: NodeLink, address: NodeAddress) -> AgentClient:
         return AgentClient(link, address.name, node_id=address.node_id, mandate=self._mandate)
+
+    # -- through a seed
+
+    def seed_way(self, name: str, seed: str) -> SeedWay | None:
+        """How a blob comes to the node by its seed; None: it goes there directly. Raises KeyError, ValueError."""
+        return seed_way(self._address_of(name), seed, None if seed == JUMP else self._address_of(seed))
+
+    def shell(self, way: SeedWay, *, forward_agent: bool = False) -> AbstractAsyncContextManager[Connection]:
+        """`async with`: a login on the seed of its own, for one command where `forward_agent` is given."""
+        if self.is_over:
+            raise LinkError(LinkState.REFUSED, way.name, "this way to change the node was closed")
+        return self._pool.connect(way.seed, lane=BULK, identity_files=way.identity_files, forward_agent=forward_agent)
+
+    async def pins(self, way: SeedWay) -> list[str]:
+        """The pinned host keys of the node, as lines of a known_hosts."""
+        return await self._pool.pins(way.target)
 
     def _link(self, address: NodeAddress, lane: str = LIVE) -> NodeLink:
         if dict(address.labels).get("access") == "monitor":

@@ -13,7 +13,7 @@ from console.cli.arguments import add_break_lease, add_change, add_verb, add_yes
 from console.cli.bundle import find_bundle
 from console.cli.ledger import witness
 from console.cli.session import Session
-from console.cli.transfer import add_transfer, shipping_of
+from console.cli.transfer import add_transfer, seeds_of, shipping_of
 from console.deploy import DeployFailed, Progress, check_passport, confirm, deploy, revert, rollback, running_trial
 from console.failure import EXPECTED, FAILED, OK, Failure, account
 from console.gate import ROWS, GateOrder, in_short, shadow_line, shadow_of, verdict_of
@@ -85,7 +85,7 @@ async def deploy_bundle(session: Session, args: argparse.Namespace) -> int:
         if args.dry_run:
             async with session.client(args.node) as client:
                 return _show_passport(session, args.node, await check_passport(client, archive))
-        async with session.operate([args.node]) as lane:
+        async with session.operate([args.node, *seeds_of(args.seed)]) as lane:
             client = lane.client(args.node)
             node_id = await client.identify()
             await witness(session, client)

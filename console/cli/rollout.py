@@ -13,7 +13,7 @@ from console.cli import rollout_text
 from console.cli.arguments import add_change, add_verb, add_yes, duration_s
 from console.cli.bundle import find_bundle
 from console.cli.session import Session
-from console.cli.transfer import add_budget
+from console.cli.transfer import add_budget, seeds_of
 from console.failure import FAILED, NOT_REACHED, OK, USAGE, Failure
 from console.fleet import LiveFleet
 from console.link.ready import make_pool
@@ -218,7 +218,7 @@ async def _carry_out(
 ) -> int:
     made, until_s = read_plan(row.plan, row.digest), time.monotonic() + wait_s
     archive = await asyncio.to_thread(open_archive, session.home, row, made)
-    lane = session.operate(sorted({node.name for node in made.nodes}))
+    lane = session.operate(sorted({node.name for node in made.nodes}.union(seeds_of(made.policy.transfer.seed))))
     printer = rollout_text.Printer(row.id, quiet=session.as_json)
     book = ThreadBook(session.home.catalog)
     try:

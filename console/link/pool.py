@@ -52,10 +52,17 @@ class Pool:
         return Pool(self._ssh if callable(self._ssh) else self._ssh.anew(), random_unit=self._random)
 
     @asynccontextmanager
-    async def connect(self, route: Route, *, lane: str, identity_files: Sequence[str]) -> AsyncIterator[Connection]:
-        """A connection of the caller's own to the node, held with its jumps until the block ends. Raises LinkError."""
+    async def connect(
+        self, route: Route, *, lane: str, identity_files: Sequence[str], forward_agent: bool = False
+    ) -> AsyncIterator[Connection]:
+        """A connection of the caller's own to the node, held with its jumps until the block ends. Raises LinkError.
+
+        `forward_agent`: to the node, never to a jump host on the way.
+        """
         async with self._through(route, route.jumps, lane, identity_files) as tunnel:
-            connection = await self._login(route, (*route.jumps, route.target), tunnel, identity_files)
+            connection = await self._login(
+                route, (*route.jumps, route.target), tunnel, identity_files, forward_agent=forward_agent
+            )
             try:
                 yield connection
             finally:
@@ -99,8 +106,20 @@ class Pool:
                     raise
             return shared.connection
 
+    async def pins(self, endpoint: Endpoint) -> list[str]:
+        """The lines of known_hosts that say which keys `endpoint` may show; what is revoked is among them."""
+        found = (await self._made()).hostkeys.read().match(endpoint)
+        marked = (("", found.keys), ("@cert-authority ", found.authorities), ("@revoked ", found.revoked))
+        return [f"{marker}{endpoint.known_name} {key.text}" for marker, keys in marked for key in keys]
+
     async def _login(
-        self, route: Route, hops: Hops, tunnel: Connection | None, identity_files: Sequence[str]
+        self,
+        route: Route,
+        hops: Hops,
+        tunnel: Connection | None,
+        identity_files: Sequence[str],
+        *,
+        forward_agent: bool = False,
     ) -> Connection:
         door = self._doors.setdefault(hops, asyncio.Semaphore(LOGINS_AT_ONCE_MAX))
         crowded = door.locked()
@@ -115,6 +134,7 @@ class Pool:
                     tunnel=tunnel,
                     identity_files=identity_files,
                     proxy_command=route.proxy_command if tunnel is None else "",
+                    forward_agent=forward_agent,
                 )
             except LinkError as error:
                 if tunnel is not None and not error.hint:

@@ -256,13 +256,22 @@ class Ssh:
         tunnel: Connection | None = None,
         identity_files: Sequence[str] = (),
         proxy_command: str = "",
+        forward_agent: bool = False,
     ) -> Connection:
-        """A connection to `endpoint`, through `tunnel` if given. Asks a person at most what is needed. LinkError."""
+        """A connection to `endpoint`, through `tunnel` if given. Asks a person at most what is needed. LinkError.
+
+        `forward_agent`: commands that run over it may sign with the person's ssh-agent while they run.
+        """
         keys, locked = await asyncio.to_thread(self._load, identity_files or IDENTITIES_DEFAULT)
         options: dict[str, Any] = {"proxy_command": proxy_words(proxy_command, endpoint)} if proxy_command else {}
         if identity_files:
             named = await asyncio.to_thread(_public_halves, identity_files, keys)
             options |= {"agent_identities": named} if named else {"agent_path": None}
+        if forward_agent:
+            if not self._agent_path:
+                hint = "start ssh-agent and ssh-add the key that the nodes know"
+                raise LinkError(LinkState.REFUSED, str(endpoint), "there is no ssh-agent to forward", hint)
+            options["agent_forwarding"] = self._agent_path
         for _ in range(ATTEMPTS_MAX):
             attempt = _Attempt(endpoint, self.hostkeys, self.secrets, node)
             try:
@@ -280,6 +289,8 @@ class Ssh:
                     raise
                 continue
             connection = Connection(ssh, endpoint)
+            if forward_agent:
+                return connection  # Its one session is the command that the agent is forwarded for.
             try:
                 await connection.wake()
             except BaseException:

@@ -146,7 +146,9 @@ def told(home: Home, rows: Rollouts, row: RolloutRow) -> Report:
 def shipping_by(home: Home, made: Plan, bytes_per_s: float | None = None) -> Shipping:
     """As the plan's policy says; `bytes_per_s` in the place of its budget."""
     rules = made.policy.transfer
-    return make_shipping(home, bytes_per_s=bytes_per_s or rules.bytes_per_s, whole=not rules.difference)
+    return make_shipping(
+        home, bytes_per_s=bytes_per_s or rules.bytes_per_s, whole=not rules.difference, seed=rules.seed
+    )
 
 
 def open_archive(home: Home, row: RolloutRow, plan: Plan) -> Archive:

@@ -7,6 +7,7 @@ from collections import Counter
 import msgspec
 
 from console import figures
+from console.link.seeds import JUMP
 from console.rollout.plan import Plan
 
 # Preflight, recorder gate, the switch and a login, as a node of ordinary size does them.
@@ -14,13 +15,15 @@ SWITCH_S = 15.0
 
 
 class Crossing(msgspec.Struct, frozen=True, kw_only=True):
-    """What goes over the way to one jump host, at most: the bundle once for every node behind it.
+    """What goes over the way to one jump host, at most: the bundle `times` over, once for every node behind it or once
+    to a seed.
 
     `seconds`: at the policy's budget; None where it has none.
     """
 
     jump: str
     nodes: int
+    times: int
     bytes_max: int
     seconds: float | None
 
@@ -82,11 +85,23 @@ def outline(plan: Plan) -> Outline:
 def crossings(plan: Plan) -> tuple[Crossing, ...]:
     """The jump hosts with several nodes of the plan behind them, the busiest first."""
     behind = Counter(node.jumps[0] for node in plan.nodes if node.jumps)
-    return tuple(
-        Crossing(jump=jump, nodes=nodes, bytes_max=nodes * plan.bundle.size_bytes, seconds=_seconds(plan, nodes))
-        for jump, nodes in behind.most_common()
-        if nodes > 1
-    )
+    found = []
+    for jump, nodes in behind.most_common():
+        times = _times(plan, jump, nodes)
+        if nodes > 1:
+            size = times * plan.bundle.size_bytes
+            found.append(Crossing(jump=jump, nodes=nodes, times=times, bytes_max=size, seconds=_seconds(plan, times)))
+    return tuple(found)
+
+
+def _times(plan: Plan, jump: str, nodes: int) -> int:
+    """How often the bundle crosses the way to a jump host: once a seed, and once a node that has none."""
+    seed = plan.policy.transfer.seed
+    ways = [node.jumps for node in plan.nodes if node.jumps[:1] == (jump,)]
+    if seed == JUMP:
+        return len(set(ways))
+    served = next((node.jumps for node in plan.nodes if node.name == seed), None)
+    return nodes - ways.count(served) + 1 if served in ways else nodes
 
 
 def _seconds(plan: Plan, nodes: int) -> float | None:
@@ -101,8 +116,9 @@ def transfer_lines(told: Outline) -> list[str]:
         lines.append(f"uploads take at most {told.budget} together: {figures.countdown(told.upload_s)} for all of it")
     for way in told.crossings:
         took = "" if way.seconds is None else f", {figures.countdown(way.seconds)} at {told.budget}"
-        each = f"{way.nodes} x {figures.size(told.bundle_bytes)} = {figures.size(way.bytes_max)}"
-        lines.append(f"the bundle crosses the way to {way.jump} once a node: {each} at most{took}")
+        each = f"{way.times} x {figures.size(told.bundle_bytes)} = {figures.size(way.bytes_max)}"
+        how = "once a node" if way.times == way.nodes else f"{way.times} times for {way.nodes} nodes, by a seed"
+        lines.append(f"the bundle crosses the way to {way.jump} {how}: {each} at most{took}")
     return lines
 
 

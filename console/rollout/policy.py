@@ -157,11 +157,13 @@ class Recorder(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Transfer(_Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the bundle's bytes go. `budget`: all uploads together take at most this (`2MB/s`); empty: the link's pace.
 
-    `difference`: send what makes a file of the one that a node holds, where that is less.
+    `difference`: send what makes a file of the one that a node holds, where that is less. `seed`: `jump`, or a node's
+    name: what goes to several nodes behind one jump host crosses the way there once.
     """
 
     budget: str = ""
     difference: bool = True
+    seed: Annotated[str, msgspec.Meta(max_length=64)] = ""
 
     @property
     def bytes_per_s(self) -> float | None:

@@ -9,11 +9,12 @@ from pathlib import Path
 from console.home import Home
 from console.transfer.budget import Budget
 from console.transfer.differences import Differences
+from console.transfer.seeding import Seeding
 from console.transfer.shipping import Shipping
 
 
-def make_shipping(home: Home, *, bytes_per_s: float | None = None, whole: bool = False) -> Shipping:
-    """For one piece of work: who shares it shares its budget. `whole`: no differences."""
+def make_shipping(home: Home, *, bytes_per_s: float | None = None, whole: bool = False, seed: str = "") -> Shipping:
+    """For one piece of work: who shares it shares its budget. `whole`: no differences; `seed`: `jump`, or a node."""
 
     async def shelf(name: str) -> Sequence[tuple[str, Path]]:
         return await asyncio.to_thread(_kept, home, name)
@@ -21,6 +22,7 @@ def make_shipping(home: Home, *, bytes_per_s: float | None = None, whole: bool =
     return Shipping(
         budget=None if bytes_per_s is None else Budget(bytes_per_s),
         differences=None if whole else Differences(home.path / "differences", shelf),
+        seeding=Seeding(seed) if seed else None,
     )
 
 

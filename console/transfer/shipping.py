@@ -13,6 +13,7 @@ from console.client import AgentClient
 from console.link.errors import LinkError
 from console.transfer.budget import Budget
 from console.transfer.differences import BYTES_MIN, Difference, Differences, Old
+from console.transfer.seeding import Seeding, Seeds
 from console.upload import Meter, blob_state, upload
 from console.wire import AgentError
 from nodeagent.protocol import BlobState
@@ -42,10 +43,13 @@ class Contents:
 
 @dataclass(frozen=True, slots=True)
 class Shipping:
-    """What the operator allows. Without a `budget` the link's own pace; without `differences` only whole blobs."""
+    """What the operator allows. Without a `budget` the link's own pace; without `differences` only whole blobs;
+    without a `seeding` straight to each node.
+    """
 
     budget: Budget | None = None
     differences: Differences | None = None
+    seeding: Seeding | None = None
 
     async def bring(
         self,
@@ -56,23 +60,43 @@ class Shipping:
         meter: Meter,
         on_piece: OnPiece,
         note: Callable[[str], None],
+        seeds: Seeds | None = None,
     ) -> None:
         """The blob is on the node, whole. `meter` counts it already in its total. Raises LinkError, AgentError."""
+
+        async def send(what: str, reader: BinaryIO, bytes_total: int) -> None:
+            way = None
+            if self.seeding is not None and seeds is not None and bytes_total >= BYTES_MIN:
+                way = self.seeding.way(seeds, client.node)
+            if self.seeding is None or seeds is None or way is None:
+                await upload(client, what, reader, bytes_total, meter=meter, on_piece=on_piece, budget=self.budget)
+                return
+            await self.seeding.carry(
+                seeds,
+                way,
+                client,
+                what,
+                reader,
+                bytes_total,
+                meter=meter,
+                on_piece=on_piece,
+                note=note,
+                budget=self.budget,
+            )
+
         size = contents.sizes[digest]
         found = await self._smaller(client, contents, digest)
         if found is not None:
             meter.total_bytes += found.size - size
             note(f"{figures.size(found.size)} of difference to {found.old.version} instead of {figures.size(size)}")
             with found.open() as reader:
-                await upload(
-                    client, found.digest, reader, found.size, meter=meter, on_piece=on_piece, budget=self.budget
-                )
+                await send(found.digest, reader, found.size)
             if await _patched(client, found):
                 return
             meter.total_bytes += size
             note("the difference did not help; the whole blob is sent")
         with contents.open(digest) as reader:
-            await upload(client, digest, reader, size, meter=meter, on_piece=on_piece, budget=self.budget)
+            await send(digest, reader, size)
 
     async def _smaller(self, client: AgentClient, contents: Contents, digest: str) -> Difference | None:
         """A difference to what the node holds that is less than what is missing there."""

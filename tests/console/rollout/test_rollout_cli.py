@@ -127,6 +127,16 @@ def test_a_plan_tells_how_often_the_bundle_crosses_a_thin_link_and_how_long_that
     assert "other" not in text
 
 
+@pytest.mark.parametrize(
+    ("seed", "times"),
+    [("jump", "2 times for 14 nodes"), ("n03", "8 times for 14 nodes"), ("alone", "once a node: 14 x")],
+)
+def test_a_plan_with_a_seed_tells_that_the_bundle_crosses_once_to_it(lab: Any, seed: str, times: str) -> None:
+    behind = [lab.fact(f"n{n:02}", jumps=("gate", "inner") if n % 2 else ("gate", "other")) for n in range(14)]
+    made = plan(parse_policy(f'[transfer]\nseed = "{seed}"'), [*behind, lab.fact("alone")], lab.bundle)
+    assert any(f"crosses the way to gate {times}" in line for line in plan_lines("r", made))
+
+
 def test_a_long_wave_is_told_by_its_first_names(lab: Any) -> None:
     made = plan(parse_policy("[waves]\ncanary = 0"), [lab.fact(f"n{n:02}") for n in range(20)], lab.bundle)
     assert any("n07 and 12 more" in line for line in plan_lines("r", made))
