@@ -1,81 +1,156 @@
-"""What breaks a node on purpose, in full: `python -m tests.faults [kills] [--only TEXT]`. The suite runs samples of it.
+"""What breaks a node on purpose, in full: `python -m tests.faults [PROGRAMME...] [--only TEXT] [--report FILE]`.
 
-Each programme prints what it tried and what did not hold; the exit status is 0 only where all of it held.
+The suite runs samples of it. Each programme prints what it tried and what did not hold; the exit status is 0 only where
+all of it held. `--report` writes the figures into the table of a document.
 """
 
 from __future__ import annotations
 
 import argparse
+import platform
 import signal
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from tests.faults import cuts, kills, real_agent
+from tests.faults import attacks, errors, kills, mutations, power, race, real_agent
+from tests.faults.attack_desk import Desks
+from tests.faults.disk import MEMORY
 
-CUT_RUNS = 3
-Tried = tuple[int, list[str]]
+RACES, MUTATIONS = 1_000, 10_000
+BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 
 
-def run_kills(only: str) -> Tried:
+class Figures(NamedTuple):
+    """What a programme tried, in words of its own, and what did not hold."""
+
+    tried: int
+    words: str
+    wrong: list[str]
+
+
+def _workshop(folder: Path) -> Any:
+    (folder / "workshop").mkdir()
+    return real_agent.Workshop(folder / "workshop")
+
+
+def run_kills(folder: Path, only: str) -> Figures:
     """Every point, every victim."""
     cases = [case for case in kills.CASES if only in str(case)]
     wrong: list[str] = []
-    with tempfile.TemporaryDirectory() as folder:
-        workshop = real_agent.Workshop(Path(folder))
-        with real_agent.agents(workshop) as make:
-            story = kills.begin(make, workshop, Path(folder))
-            for number, case in enumerate(cases, 1):
-                began_s = time.monotonic()
-                try:
-                    found = kills.kill(story, case)
-                except AssertionError as error:
-                    found = [f"{case}: {error}"]
-                print(
-                    f"{number}/{len(cases)} {case} {time.monotonic() - began_s:.1f} s", *found, sep="\n  ", flush=True
-                )
-                wrong += found
-    return len(cases), wrong
+    workshop = _workshop(folder)
+    with real_agent.agents(workshop) as make:
+        story = kills.begin(make, workshop, folder)
+        for number, case in enumerate(cases, 1):
+            began_s = time.monotonic()
+            try:
+                found = kills.kill(story, case)
+            except AssertionError as error:
+                found = [f"{case}: {error}"]
+            print(f"{number}/{len(cases)} {case} {time.monotonic() - began_s:.1f} s", *found, sep="\n  ", flush=True)
+            wrong += found
+    points = len({case[:2] for case in cases})
+    return Figures(len(cases), f"{points} points, {len(kills.VICTIMS)} kinds of victim", wrong)
 
 
-def run_cuts(only: str) -> Tried:
-    """200 MB over real SSH, cut 20 times at random places, three times over."""
-    wrong: list[str] = []
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        cuts.a_lab() as lab,
-        real_agent.agents(real_agent.Workshop(Path(folder))) as make,
-    ):
-        agent = make().start()
-        for seed in range(CUT_RUNS):
-            found = cuts.run(lab, agent, size=200_000_000, cuts=20, seed=seed)
-            print(f"{found.size:,} bytes, {found.cuts} cuts: {found.re_sent:.2%} sent again", flush=True)
-            wrong += found.wrong()
-    return CUT_RUNS, wrong
+def run_power(folder: Path, _only: str) -> Figures:
+    """Every write, sync, rename and unlink of a life."""
+    run = power.live(folder, power.build(folder))
+    disks, wrong = power.violations(run)
+    return Figures(disks, f"disks after {len(run.events)} calls, each recovered twice", wrong)
 
 
-PROGRAMMES: dict[str, tuple[str, Callable[[str], Tried]]] = {
-    "cuts": ("an upload of 200 MB cut 20 times, bytes on the wire", run_cuts),
-    "kills": ("SIGKILL around each commit, points times victims", run_kills),
+def run_planted(folder: Path, _only: str) -> Figures:
+    """What is wrong here is a bug that was not found."""
+    found = dict(power.planted(folder, power.build(folder)))
+    for bug, wrong in found.items():
+        print(f"{bug}: {wrong[0] if wrong else 'NOT FOUND'}", flush=True)
+    return Figures(
+        len(found), "bugs, each found", [f"{bug} was not found" for bug, wrong in found.items() if not wrong]
+    )
+
+
+def run_errors(folder: Path, _only: str) -> Figures:
+    """Every call fails, once and for good."""
+    tried, wrong = errors.run(folder)
+    return Figures(tried, f"failing calls: {', '.join(errors.ERRORS)}; once, and from there on", wrong)
+
+
+def run_race(_folder: Path, _only: str) -> Figures:
+    """A thousand confirms at their deadlines."""
+    outcomes, wrong = race.run(RACES)
+    return Figures(
+        RACES, f"races: {outcomes['COMMITTED']} confirmed, the others gone back; wall clock +-10 years", wrong
+    )
+
+
+def run_mutations(folder: Path, _only: str) -> Figures:
+    """Ten thousand changed bundles."""
+    workshop = _workshop(folder)
+    result = mutations.run(workshop.bundle(1), workshop.signers.read_text(), folder, MUTATIONS)
+    words = f"bundles: {result.taken} with the content that was signed taken, {result.refused.total()} refused; "
+    words += f"{result.slowest_ms:.0f} ms the slowest, {result.grown_bytes / 1e6:.1f} MB of memory more"
+    return Figures(result.tried, words, result.wrong)
+
+
+def run_attacks(folder: Path, _only: str) -> Figures:
+    """Each named attack and its twin."""
+    tried, wrong = attacks.run(Desks(folder, _workshop(folder)))
+    stricter = sum(attack.oracle for attack in attacks.SIGNATURES)
+    words = f"attacks, each beside its accepted twin; {stricter} signatures that ssh-keygen would have taken"
+    return Figures(tried, words, wrong)
+
+
+PROGRAMMES: dict[str, tuple[str, Callable[[Path, str], Figures]]] = {
+    "race": ("Confirm against deadline, within 50 ms", run_race),
+    "attacks": ("Named attacks on what a node lets in", run_attacks),
+    "mutations": ("Bundles with something changed in them", run_mutations),
+    "power": ("Power cut and kill at every call that changes the disk", run_power),
+    "planted": ("Bugs put in on purpose", run_planted),
+    "errors": ("A disk that refuses, at every call", run_errors),
+    "kills": ("SIGKILL before and after each commit", run_kills),
 }
+
+
+def row(name: str, figures: Figures, took_s: float) -> str:
+    """One line of the table."""
+    cells = (f"{PROGRAMMES[name][0]} (`{name}`)", figures.tried, figures.words, len(figures.wrong), f"{took_s:.0f} s")
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def write_report(path: Path, rows: list[str]) -> None:
+    """Puts the table between the marks of a document."""
+    text = path.read_text()
+    head, rest = text.split(BEGIN)
+    tail = rest.split(END)[1]
+    day = datetime.now(UTC).date().isoformat()
+    table = ["", f"Run of {day}, Linux {platform.release()}, Python {platform.python_version()}:", ""]
+    table += ["| what | tried | of which | violations | took |", "| --- | ---: | --- | ---: | ---: |", *rows, ""]
+    path.write_text(head + BEGIN + "\n".join(table) + END + tail)
 
 
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("programme", nargs="*", default=[], help=f"{', '.join(PROGRAMMES)}; all of them without one")
-    parser.add_argument("--only", default="", help="cases whose name holds this text")
+    parser.add_argument("--only", default="", help="kills: cases whose name holds this text")
+    parser.add_argument("--report", type=Path, help="a document with the marks of the table")
     asked = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended too
-    failed = False
+    rows, failed = [], False
     for name in asked.programme or PROGRAMMES:
-        text, run = PROGRAMMES[name]
         began_s = time.monotonic()
-        tried, wrong = run(asked.only)
-        print(f"{name}: {text}: {tried} tried, {len(wrong)} violations, {time.monotonic() - began_s:.0f} s", flush=True)
-        failed |= bool(wrong) or not tried
+        with tempfile.TemporaryDirectory(prefix="faults-", dir=None if name == "kills" else MEMORY) as folder:
+            figures = PROGRAMMES[name][1](Path(folder), asked.only)
+        rows.append(row(name, figures, time.monotonic() - began_s))
+        print(*figures.wrong[:50], rows[-1], sep="\n", flush=True)
+        failed |= bool(figures.wrong) or not figures.tried
+    if asked.report and not failed:
+        write_report(asked.report, rows)
     return int(failed)
 
 

@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import NamedTuple
 
 from store.errors import StoreError
 from tests.faults import power
+from tests.faults.disk import MEMORY
 from tests.faults.life import Life
 from tests.faults.planted import LIVES
 
@@ -36,12 +38,12 @@ class Case(NamedTuple):
 
 def run(folder: Path, step: int = 1, bug: str = "Correct") -> tuple[int, list[str]]:
     """How many cases were tried, and what did not hold in which. Every `step`-th call is one that fails."""
-    library, state = power.build(folder), folder / "lives"
-    state.mkdir()
-    power.make_node(state / "base")
-    command = [sys.executable, "-m", "tests.faults.errors", str(state), str(step), bug]
-    environment = os.environ | {"LD_PRELOAD": str(library), "DISKLOG_ROOT": str(state)}
-    done = subprocess.run(command, env=environment, cwd=power.ROOT, stdout=subprocess.PIPE, check=True)
+    library = power.build(folder)
+    with tempfile.TemporaryDirectory(dir=MEMORY) as lives:
+        power.make_node(Path(lives) / "base")
+        command = [sys.executable, "-m", "tests.faults.errors", lives, str(step), bug]
+        environment = os.environ | {"LD_PRELOAD": str(library), "DISKLOG_ROOT": lives}
+        done = subprocess.run(command, env=environment, cwd=power.ROOT, stdout=subprocess.PIPE, check=True)
     tried, wrong = json.loads(done.stdout)
     return tried, wrong
 

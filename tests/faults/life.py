@@ -75,7 +75,10 @@ class Life:
         row = deployments.get(self.connection, id_)
         assert row is not None
         deployments.set_preflight_ok(self.connection, STAMP, id_, {}, binding_revision=row.binding_revision)
-        self.tell(id=id_, state=deployments.begin_trial(self.connection, STAMP, id_, window_us=MINUTE_US).state)
+        self.tell(id=id_, state=self.begin(id_).state)
+
+    def begin(self, id_: str) -> Deployment:
+        return deployments.begin_trial(self.connection, STAMP, id_, window_us=MINUTE_US)
 
     def confirm(self, id_: str) -> None:
         self.tell(id=id_, state=deployments.commit(self.connection, STAMP, id_, reachability="proved").state)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from store import db
 from store.errors import StoreError
-from store.node import deployments, revisions
+from store.node import revisions
 from store.node.deployments import Deployment
 from tests.faults.disk import Event
 from tests.faults.life import MINUTE_US, Life
@@ -35,14 +35,15 @@ class SynchronousNormal(Life):
 class FlipInTwo(Life):
     """The state and the active row change in two transactions."""
 
-    def flip(self, id_: str) -> None:
+    def begin(self, id_: str) -> Deployment:
         before = revisions.active(self.connection, "b") or revisions.Active("b", None, None, None)
         with db.transaction(self.connection):
-            super().flip(id_)
+            row = super().begin(id_)
             after = revisions.active(self.connection, "b")
             revisions.set_active(self.connection, before)
         assert after is not None
         revisions.set_active(self.connection, after)
+        return row
 
 
 class ConfirmToldFirst(Life):
@@ -65,20 +66,21 @@ class ErrorsSwallowed(Life):
 class FloorAtTrial(Life):
     """The floor rises with the flip."""
 
-    def flip(self, id_: str) -> None:
-        super().flip(id_)
-        row = deployments.get(self.connection, id_)
-        assert row is not None
-        revisions.raise_floor(self.connection, "b", revisions.Floor(row.epoch, row.sequence))
+    def begin(self, id_: str) -> Deployment:
+        with db.transaction(self.connection):
+            row = super().begin(id_)
+            revisions.raise_floor(self.connection, "b", revisions.Floor(row.epoch, row.sequence))
+        return row
 
 
 class DeadlineInMemory(Life):
-    """The row does not hold the deadline."""
+    """The row holds a time that never comes: the schema refuses a trial without any."""
 
-    def flip(self, id_: str) -> None:
+    def begin(self, id_: str) -> Deployment:
         with db.transaction(self.connection):
-            super().flip(id_)
-            self.connection.execute("UPDATE deployments SET deadline_us = NULL WHERE id = ?", (id_,))
+            row = super().begin(id_)
+            self.connection.execute("UPDATE deployments SET deadline_us = 1 << 60 WHERE id = ?", (id_,))
+        return row
 
 
 class ResumeExtends(Life):

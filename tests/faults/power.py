@@ -25,7 +25,7 @@ from store.blobs import Blobs
 from store.errors import StoreError
 from store.node.deployments import WrongState
 from tests.faults import invariants, life
-from tests.faults.disk import Disk, Event, read_events
+from tests.faults.disk import MEMORY, Disk, Event, read_events
 from tests.faults.planted import BUGS, LIVES, UNSYNCED
 
 HERE = Path(__file__).parent
@@ -111,7 +111,7 @@ def check(
     content: Bytes, told: list[invariants.Told], recover: Callable[[Path, bool], None], *, rebooted: bool
 ) -> list[str]:
     """Recovers a disk twice and says what is wrong with it."""
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as folder:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         state = Path(folder)
         for name, data in sorted(content.items()):
             if data is None:

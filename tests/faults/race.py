@@ -10,6 +10,7 @@ import asyncio
 import collections
 import contextlib
 import random
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, cast
@@ -30,6 +31,7 @@ from store.blobs import Blobs
 from store.ledger import Stamp
 from store.node import deployments
 from store.node.deployments import Deployment
+from tests.faults.disk import MEMORY
 
 WINDOW_US = 600_000_000
 TEN_YEARS_US = 10 * 365 * 86_400 * 1_000_000
@@ -46,6 +48,13 @@ class RaceClock:
         self.now_us = 1_000_000
         self._source = source
         self._readings, self._later_us = 0, 0
+
+    @classmethod
+    def at(cls, now_us: int) -> RaceClock:
+        """A clock that stands."""
+        clock = cls(random.Random(1))
+        clock.now_us = now_us
+        return clock
 
     def move(self, later_us: int, *, after: int) -> None:
         """So many readings from now it is `later_us`; 0: it stays."""
@@ -222,6 +231,7 @@ async def _run(state: Path, trials: int, seed: int, locked: bool) -> tuple[colle
     return outcomes, wrong
 
 
-def run(state: Path, trials: int, *, seed: int = 1, locked: bool = True) -> tuple[collections.Counter[str], list[str]]:
+def run(trials: int, *, seed: int = 1, locked: bool = True) -> tuple[collections.Counter[str], list[str]]:
     """How often each outcome came, and what did not hold. Without `locked` it is the bug to be found."""
-    return asyncio.run(_run(state, trials, seed, locked))
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
+        return asyncio.run(_run(Path(folder), trials, seed, locked))
