@@ -54,6 +54,8 @@ from nodeagent.protocol import (
     ProbeRequest,
     Record,
     RecordsPage,
+    Rehearsal,
+    RehearseRequest,
     RevertRequest,
     ReviewRequest,
     Revision,
@@ -340,6 +342,11 @@ class AgentClient(DataClient):
             node_id=await self.identify(), lease=lease, wall_us=wall_us, error_us=error_us, set=not only_note
         )
         return await self._post(ClockSet, "/clock", request)
+
+    async def rehearse(self, budget_s: float) -> Rehearsal:
+        """Each active bundle as after a power cut."""
+        request = RehearseRequest(node_id=await self.identify(), budget_s=budget_s)
+        return await self._post(Rehearsal, "/rehearse", request, timeout_s=GATE_REQUEST_S)
 
     async def upgrade(self) -> AgentUpgrade:
         """Which versions of the agent are there, and where an upgrade stands."""

@@ -970,6 +970,36 @@ class ClockSet(msgspec.Struct, frozen=True, kw_only=True):
     was_set: bool
 
 
+class RehearseRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST rehearse: every active bundle as after a power cut; each has `budget_s` to its first prediction."""
+
+    node_id: str
+    budget_s: float = 10.0
+
+
+class BundleRehearsal(msgspec.Struct, frozen=True, kw_only=True):
+    """How one bundle came up with nothing but what is on the disk. `agreement` with what was decided then."""
+
+    bundle: str
+    version: str
+    passed: bool
+    problem: str = ""
+    isolated: bool = False
+    first_s: float | None = None
+    golden_cases: int = 0
+    rows: int = 0
+    agreement: float | None = None
+
+
+class Rehearsal(msgspec.Struct, frozen=True, kw_only=True):
+    """How the node would come up by itself. `isolated`: without any network, where the kernel allows that."""
+
+    passed: bool
+    text: str
+    isolated: bool = False
+    bundles: list[BundleRehearsal] = []
+
+
 class AgentUpgrade(msgspec.Struct, frozen=True, kw_only=True):
     """Which versions of the agent are on the node, which runs, and where the last upgrade stands.
 
@@ -1076,6 +1106,7 @@ ROUTES: dict[tuple[str, str], tuple[Any, Any, bool]] = {
     ("GET", "/agent/v1/tap/{bundle}"): (None, Tap, False),
     ("POST", "/agent/v1/tap/{bundle}/replay"): (PipelineReplayRequest, PipelineReplay, True),
     ("GET", "/agent/v1/checks"): (None, list[Check], False),
+    ("POST", "/agent/v1/rehearse"): (RehearseRequest, Rehearsal, True),
     ("GET", "/agent/v1/upgrade"): (None, AgentUpgrade, False),
     ("POST", "/agent/v1/upgrade"): (UpgradeRequest, AgentUpgrade, True),
     ("POST", "/agent/v1/upgrade/confirm"): (UpgradeEnd, AgentUpgrade, True),

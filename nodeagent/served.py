@@ -30,6 +30,7 @@ from nodeagent.handlers.passport import PassportHandlers
 from nodeagent.handlers.patch import PatchHandlers
 from nodeagent.handlers.probe import ProbeHandlers
 from nodeagent.handlers.records import RecordHandlers
+from nodeagent.handlers.rehearsal import RehearsalHandlers
 from nodeagent.handlers.review import ReviewHandlers
 from nodeagent.handlers.service import ServiceHandlers
 from nodeagent.handlers.status import StatusHandlers
@@ -117,6 +118,7 @@ class Served:
             HoldHandlers(parts.standing, node.runtimes, status.status),
             ServiceHandlers(parts.standing, parts.clock, status.status),
             PassportHandlers(parts, node.blobs, node.binder, signers),
+            RehearsalHandlers(parts),
             ClockHandlers(parts.clock, parts.database, parts.standing, node.boot_number, may_set_wall, set_wall),
             CheckHandlers(
                 Agent(parts, node.log, node.node_id, node.forwarder), lambda: node.housekeeping.disk_days_left

@@ -9,7 +9,7 @@ from importlib.metadata import version
 
 from console import clocks
 from console.checks import ASCII_SIGNS, ORDER, SIGNS, Checked, check_node, summary, worst_first
-from console.cli.arguments import add_break_lease, add_verb, add_yes
+from console.cli.arguments import add_break_lease, add_verb, add_yes, duration_s
 from console.cli.session import Session
 from console.failure import FAILED, NOT_REACHED, OK, Account, account
 from console.lease import held_lease
@@ -24,6 +24,11 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     checked = add_verb(verbs, "check", check, summary="let nodes look at themselves")
     checked.add_argument("nodes", nargs="*", metavar="NODE", help="all, where none is named")
     checked.add_argument("--all", action="store_true", help="also what is well, where several nodes are asked")
+    rehearsed = add_verb(
+        verbs, "rehearse", rehearse, summary="would these nodes predict after a power cut, by themselves"
+    )
+    rehearsed.add_argument("nodes", nargs="+", metavar="NODE")
+    rehearsed.add_argument("--budget", type=duration_s, default=10.0, metavar="TIME", help="to the first prediction")
     clock = verbs.add_parser("clock", help="a node's clock against yours")
     group = clock.add_subparsers(dest="clock_verb", required=True, metavar="VERB")
     shown = add_verb(group, "show", show, summary="how far nodes' clocks are off")
@@ -86,6 +91,27 @@ def _show(session: Session, outcome: Outcome, *, everything: bool) -> None:
         session.line(f"{signs[each.verdict]} {each.name:{width}}  {each.text}")
         if each.advice and each.verdict != "ok":
             session.line(f"  {'':{width}}  > {each.advice}")
+
+
+async def rehearse(session: Session, args: argparse.Namespace) -> int:
+    """One node after the other, since each takes memory and processor time of its line. Exit code 1: one would not."""
+    well = True
+    async with session.operate(args.nodes) as lane:
+        for name in args.nodes:
+            found = await lane.client(name).rehearse(args.budget)
+            well = well and found.passed
+            if session.as_json:
+                session.json({"node": name, "rehearsal": found})
+                continue
+            network = "without a network" if found.isolated else "with no connector opened"
+            session.line(f"{name}: {'passed' if found.passed else 'FAILED'}, {network}, clock at 1970: {found.text}")
+            for one in found.bundles:
+                agreed = f", {one.agreement:.0%} decided as before" if one.agreement is not None else ""
+                first = f"first prediction after {one.first_s:.1f} s" if one.first_s is not None else "no prediction"
+                cases = f"{one.golden_cases} golden cases"
+                session.line(f"  {one.bundle} {one.version}: {first}; {one.rows} recorded inputs{agreed}; {cases}")
+            session.flush()
+    return OK if well else FAILED
 
 
 async def show(session: Session, args: argparse.Namespace) -> int:

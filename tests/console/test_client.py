@@ -185,7 +185,7 @@ def test_every_route_of_the_protocol_has_a_method(tiny_agent: Any) -> None:
             client.ledger(), client.alerts(), client.acknowledge(1), client.shelve(1, 2.0, "r"),
             client.alert_rules(), client.labels("b"), client.replay("b", "", last=5), client.review_queue("b"),
             client.set_alert_rules(""), client.revisions(), client.checks(),
-            client.upgrade(), client.begin_upgrade("u", "v", window_s=60, lease=1),
+            client.rehearse(5.0), client.upgrade(), client.begin_upgrade("u", "v", window_s=60, lease=1),
             client.end_upgrade("u", "confirm", lease=1), client.end_upgrade("u", "rollback", lease=1),
             client.clock(), client.give_clock(wall_us=1, error_us=1, lease=1),
             client.passport({}, {}), client.blob(digest), 
