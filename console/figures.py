@@ -76,6 +76,11 @@ def size(count: float | None) -> str:
     return f"{value:.0f} {_SIZES[unit]}" if unit == 0 or value >= 99.95 else f"{value:.1f} {_SIZES[unit]}"
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 node`, `12 nodes`, `1,080 records`."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
 def offset(seconds: float | None) -> str:
     """How far a node's clock is ahead of this console's: `+12ms`, `-3.2s`, `+2h`."""
     if seconds is None:

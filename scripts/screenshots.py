@@ -30,6 +30,7 @@ from console.opening import Opened  # noqa: E402
 from console.seat import Seat  # noqa: E402
 from console.terminal import detect  # noqa: E402
 from console.times import SystemClock  # noqa: E402
+from widgets.picture import aligned  # noqa: E402
 
 OUT = ROOT / "screenshots"
 SIZES = {"80x24": (80, 24), "140x40": (140, 40)}
@@ -43,7 +44,7 @@ Walk = Callable[[Pilot[object], Callable[[str], Awaitable[None]]], Awaitable[Non
 def picture(seat: Seat, name: str) -> None:
     """Writes screenshots/NAME.png."""
     drawing = OUT / f"{name}.svg"
-    drawing.write_text(seat.export_screenshot(title="outstation"))
+    drawing.write_text(aligned(seat.export_screenshot(title="outstation")))
     subprocess.run(["rsvg-convert", "--zoom", "1.0", "-o", OUT / f"{name}.png", drawing], check=True)
     drawing.unlink()
     print(f"screenshots/{name}.png", flush=True)
@@ -295,7 +296,7 @@ async def kept_screens(demo: Demo) -> None:
         await until(pilot, "pump 2.0")
         await both_sizes(pilot, take, "catalog")
         await press(pilot, "enter")
-        await until(pilot, "was read and hashed")
+        await until(pilot, "signature ")
         await both_sizes(pilot, take, "catalog-bundle")
         await press(pilot, "escape", "6")
         await until(pilot, "records of")

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from console import deploy
 from console.demo.plan import NODES
 from console.demo.plant import Plant
@@ -109,7 +111,7 @@ def enter_catalog(catalog: Catalog, plant: Plant, bundles: Bundles) -> None:
                     path=str(path),
                     size_bytes=path.stat().st_size,
                     signer=SIGNER,
-                    facts={},
+                    facts=msgspec.to_builtins(facts),
                     added_wall_s=time.time(),
                 )
             )

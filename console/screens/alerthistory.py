@@ -98,10 +98,10 @@ class AlertHistoryView(View):
     def _came(self, found: list[Was]) -> None:
         self.found = {f"{was.node}/{was.alert.id}": was for was in found}
         self.times = Counter((was.node, was.alert.code, was.alert.subject) for was in found)
-        silent = f"{len(self.failures)} nodes do not answer: their alerts are not here" if self.failures else ""
+        silent = f"{figures.counted(len(self.failures), 'node')} unknown: not here" if self.failures else ""
         self.table.empty = ("Not known: no node answers.",) if silent and not found else ("No alert was ever raised.",)
         chatter = sum(1 for times in self.times.values() if times >= CHATTERS)
-        told = f"{len(found):,} alerts that were" + (f", {chatter} chatter" if chatter else "")
+        told = f"{figures.counted(len(found), 'alert')} that were" + (f", {chatter} chatter" if chatter else "")
         self.title_row.set_values(((told, "strong"),), note=silent)
         self.table.set_keys(list(self.found))
         self.table.refresh()

@@ -154,7 +154,9 @@ class AlertsPage(Page):
             facts.append(("means", plain(kind.means)))
         facts.append(("do", alert.advice or (plain(kind.do) if kind is not None else figures.UNKNOWN)))
         if alert.state is AlertState.SHELVED and alert.shelved_by:
-            facts.append(("shelved", f"by {alert.shelved_by}, {_standing(alert)} more: {alert.note}"))
+            facts.append(
+                ("shelved", f"by {alert.shelved_by}, {figures.age(alert.shelved_s_left or 0.0)} more: {alert.note}")
+            )
         if alert.suppressed:
             facts.append(("why", f"suppressed by design: {alert.suppressed}"))
         for label, text in facts:
@@ -254,5 +256,5 @@ def _standing(alert: BoardAlert) -> str:
     if alert.suppressed:
         return "suppressed"
     if alert.state is AlertState.SHELVED:
-        return f"shelf {figures.countdown(alert.shelved_s_left)}" if alert.shelved_s_left else "shelved"
+        return f"shelf {figures.age(alert.shelved_s_left)}" if alert.shelved_s_left else "shelved"
     return alert.acknowledged_by or ("waits" if alert.waits else alert.state.value)

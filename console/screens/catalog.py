@@ -111,8 +111,8 @@ class CatalogPage(ListPage):
     def _draw_title(self) -> None:
         unsigned = sum(1 for entry in self.entries.values() if not entry.signer)
         unknown = sum(1 for state in self.board.nodes.values() if not state.known)
-        told = f"{len(self.entries)} bundles" + (f", {unsigned} not signed" if unsigned else "")
-        note = f"{unknown} nodes do not answer: what they run is not counted" if unknown else ""
+        told = figures.counted(len(self.entries), "bundle") + (f", {unsigned} not signed" if unsigned else "")
+        note = f"{figures.counted(unknown, 'node')} unknown: what runs there is not counted" if unknown else ""
         self.title_row.set_values(((told, "strong"),), note=note)
 
     def all_keys(self) -> Sequence[str]:
@@ -125,7 +125,7 @@ class CatalogPage(ListPage):
 
     def _where(self, key: str) -> str:
         active, trial = self.active.get(key, []), self.on_trial.get(key, [])
-        parts = [active[0] if len(active) == 1 else f"{len(active)} nodes"] if active else []
+        parts = [active[0] if len(active) == 1 else figures.counted(len(active), "node")] if active else []
         parts += [f"trial {trial[0]}" if len(trial) == 1 else f"{len(trial)} on trial"] if trial else []
         return ", ".join(parts)
 

@@ -176,8 +176,8 @@ class RecordsOfAllPage(ListPage):
             self._fetch_newest()  # Nodes have answered since the screen was opened.
 
     def _draw_title(self) -> None:
-        names = self.asked[0] if len(self.asked) == 1 else f"{len(self.asked)} nodes"
-        parts = [f"{len(self.seen):,} records of {names}"]
+        names = self.asked[0] if len(self.asked) == 1 else figures.counted(len(self.asked), "node")
+        parts = [f"{figures.counted(len(self.seen), 'record')} of {names}"]
         if self.whole_since_s is not None:
             parts.append(f"whole since {figures.moment(int(self.whole_since_s * 1e6))}, end: older")
         silent = len(self.failures) + self.left_out

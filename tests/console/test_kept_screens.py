@@ -74,7 +74,7 @@ STATES: dict[str, tuple[Callable[[], SampleFleet], dict[str, str]]] = {
     ),
     "unknown": (
         unplugged,
-        {"4": "12 nodes do not answer", "6": "No node answers: 12 are unknown.", "7": "verified 3h ago, not since"},
+        {"4": "12 nodes unknown", "6": "No node answers: 12 are unknown.", "7": "verified 3h ago, not since"},
     ),
 }
 
