@@ -176,7 +176,24 @@ def test_a_seed_that_was_cut_off_goes_on_at_the_byte(site: Site) -> None:
     asyncio.run(run())
 
 
-def test_i7_a_seed_that_holds_other_bytes_is_not_believed(site: Site) -> None:
+def test_i7_a_node_takes_nothing_from_a_seed_that_hands_on_other_bytes(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seeding_, "_check_script", lambda digest: "exit 0")  # The seed keeps it to itself.
+
+    async def run() -> None:
+        async with cuts.Relay(site.jump.port, []) as relay, reached(site, relay) as lane:
+            held = site.cache / "outstation-seed" / DIGEST[7:]
+            held.parent.mkdir(parents=True)
+            held.write_bytes(bytes(len(DATA)))
+            with pytest.raises(LinkError, match=r"cannot hand it on: BLOB\.MISMATCH"):
+                await bring(lane, "press-07", Shipping(seeding=Seeding("jump")), [])
+            assert not (await lane.client("press-07").blob(DIGEST)).complete
+
+    asyncio.run(run())
+
+
+def test_other_bytes_on_a_seed_are_found_there_and_sent_anew(site: Site) -> None:
     async def run() -> None:
         async with cuts.Relay(site.jump.port, []) as relay, reached(site, relay) as lane:
             held = site.cache / "outstation-seed" / DIGEST[7:]
