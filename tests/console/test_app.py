@@ -289,7 +289,7 @@ def test_r_shows_the_records_to_label_and_a_digit_labels_one_and_goes_to_the_nex
         first = pane.record
         assert first is not None
         assert set(pane.why.values()) == {"alarm"}
-        await press(pilot, "L", "2")
+        await press(pilot, "L", "1")
         await settled(seat, pilot)
         assert pane.records[str(first.key)].label == "outer race"
         assert pane.record is not first
