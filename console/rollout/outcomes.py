@@ -28,8 +28,14 @@ FLIPS_MAX = 20
 LATER = frozenset({"LEASE.HELD", "LEASE.FENCED", "LIMIT.BUSY", "DEPLOYMENT.TRIAL_RUNNING", "REQUEST.TIMEOUT"})
 # The row on the node is not what was thought: it is asked for.
 ASK = frozenset({"DEPLOYMENT.ALREADY_ROLLED_BACK", "DEPLOYMENT.STATE", "DEPLOYMENT.OLD_LOGIN", "DEPLOYMENT.UNKNOWN"})
-# A person took the node out of this.
-SKIP = frozenset({"DEPLOYMENT.OUT_OF_SERVICE", "DEPLOYMENT.HOLD", "ACCESS.MONITOR_ONLY"})
+# A person took the node out of this, or has not let it in; the machine is not there: no fault of the bundle's.
+SKIP = frozenset(
+    {
+        *("DEPLOYMENT.OUT_OF_SERVICE", "DEPLOYMENT.HOLD", "DEPLOYMENT.MACHINE_STATE"),
+        *("ACCESS.MONITOR_ONLY", "ACCESS.RELEASE_ONLY"),
+        *("CHANGE.NUMBER", "CHANGE.SECOND_PERSON", "CHANGE.SAME_PERSON", "CHANGE.UNPROVEN"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ MEMORY_BYTES = 256 << 20
 RUN_S = 20.0
 REASON_CHARS_MAX = 512
 EMERGENCY = "CHANGE.EMERGENCY"
+NOTED_LOOKED_AT = 200
 _CLAIMED = re.compile(r"(?P<name>\S+) \(claimed, .*\)")
 
 
@@ -135,4 +136,8 @@ class ChangePolicy:
 
 
 def _note(connection: sqlite3.Connection, stamp: Stamp, id_: str, detail: dict[str, str]) -> None:
-    ledger.note(connection, stamp, "change.approve", id_, {name: told for name, told in detail.items() if told})
+    """Once for one approval of one change, however often it is asked for while the machine is waited for."""
+    told = {name: value for name, value in detail.items() if value}
+    known = ((e.action, e.subject, e.detail.get("approval")) for e in ledger.newest(connection, NOTED_LOOKED_AT))
+    if ("change.approve", id_, detail["approval"]) not in known:
+        ledger.note(connection, stamp, "change.approve", id_, told)

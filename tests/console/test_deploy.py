@@ -300,6 +300,23 @@ def test_a_refusal_ends_the_deployment_with_the_nodes_own_reason(node: Node, ope
     assert node.holder == ""
 
 
+def test_a_switch_waits_for_the_machine_and_goes_on_once_it_is_there(node: Node, open_archive: Any) -> None:
+    seen: list[Progress] = []
+    node.refuse["activate"] = "DEPLOYMENT.MACHINE_STATE"
+
+    def told(progress: Progress) -> None:
+        seen.append(progress)
+        if [step.step for step in seen].count("waits for the machine") == 3:
+            node.refuse.clear()
+
+    with open_archive() as archive:
+        found = asyncio.run(
+            deploy(node, "press-07", archive, window_s=60, operator="alice", on_progress=told, deployment="d1")
+        )
+    assert found.state is DeploymentState.TRIAL
+    assert [step.step for step in seen].count("waits for the machine") == 3
+
+
 def test_a_lease_of_another_console_stops_before_anything_is_staged(node: Node, open_archive: Any) -> None:
     node.holder = "bob"
     with pytest.raises(AgentError, match=r"LEASE\.HELD"):

@@ -110,6 +110,8 @@ def refusal(code: str) -> AgentError:
         (refusal("LEASE.HELD"), "later", "LEASE.HELD"),
         (refusal("DEPLOYMENT.ALREADY_ROLLED_BACK"), "ask", "DEPLOYMENT.ALREADY_ROLLED_BACK"),
         (refusal("DEPLOYMENT.OUT_OF_SERVICE"), "skip", "DEPLOYMENT.OUT_OF_SERVICE"),
+        (refusal("DEPLOYMENT.MACHINE_STATE"), "skip", "DEPLOYMENT.MACHINE_STATE"),
+        (refusal("CHANGE.SECOND_PERSON"), "skip", "CHANGE.SECOND_PERSON"),
         (refusal("TRUST.ROLLBACK"), "failed", "TRUST.ROLLBACK"),
         (DeployFailed("n1", "sign", "not signed"), "failed", "sign"),
     ],

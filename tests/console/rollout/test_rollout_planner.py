@@ -63,6 +63,7 @@ def test_a_pair_on_one_line_takes_two_waves(lab: Any) -> None:
         ({"runs": ()}, "does not run pump"),
         ({"runs": (Running(bundle="pump", version="2", digest="sha256:new", revision=2),)}, "runs pump 2 already"),
         ({"out_of_service": "maria: belt"}, "out of service: maria: belt"),
+        ({"labels": (("access", "monitor"),)}, "its label access=monitor: it is only watched from here"),
         ({"hold": "maria: belt"}, "outputs are held: maria: belt"),
         ({"fits": False, "unfit": "memory"}, "the bundle does not fit: memory"),
         ({"reached": False, "why_not": "no route"}, "not reached (no route), so it is not known whether it runs pump"),

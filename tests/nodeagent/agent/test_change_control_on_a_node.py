@@ -13,7 +13,7 @@ import pytest
 from store import signing, warrant
 from store.warrant import NAMESPACES, Warrant
 
-ALICE, BOB = "OUTSTATION-AS alice operate\n", "OUTSTATION-AS bob operate\n"
+ALICE, BOB = "OUTSTATION-AS alice release\n", "OUTSTATION-AS bob release\n"
 POLICY = "[policy]\nchange_number = true\nsecond_person = true\n"
 
 
