@@ -18,6 +18,7 @@ from widgets.header import HeaderRow, HeaderValues
 from widgets.keyrow import KeyRow
 from widgets.logview import Entry, LogView
 from widgets.look import LOOKS, Look
+from widgets.picture import aligned
 from widgets.status import STATES, word
 from widgets.table import Column, Row, Table
 from widgets.textview import TextView
@@ -101,7 +102,7 @@ async def picture(look: Look, size: tuple[int, int]) -> str:
     app = Gallery(look)
     async with app.run_test(size=size) as pilot:
         await pilot.pause()
-        return app.export_screenshot()
+        return aligned(app.export_screenshot())
 
 
 def main(argv: list[str]) -> int:
