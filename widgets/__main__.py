@@ -24,6 +24,7 @@ from widgets.table import Column, Row, Table
 from widgets.textview import TextView
 from widgets.titlerow import TitleRow
 from widgets.trend import chart, meter, spark
+from widgets.wall import Wall
 
 WAVE = [None if 60 <= i < 72 else 50 + 20 * math.sin(i / 9) + (30 if i == 100 else 0) for i in range(160)]
 KEYS = (("enter", "open"), ("/", "filter"), ("?", "help"))
@@ -59,6 +60,13 @@ def drawings(look: Look) -> Iterable[Widget]:
     log.extend(Entry("14:02:31", "press-07", level, "plc", f"a line of level {level}")
                for level in ("debug", "info", "warning", "error"))  # fmt: skip
     yield log
+    wall = Wall(look)
+    wall.styles.height = 5
+    wall.set_groups(
+        [("graz/L1", [f"g{i}" for i in range(40)]), ("linz", [f"l{i}" for i in range(9)])],
+        {f"{site}{i}": STATES[3 * i % len(STATES)] for site in "gl" for i in range(40)},
+    )
+    yield wall
     empty = ChartView(look)
     empty.styles.height = 2
     yield empty

@@ -80,7 +80,11 @@ class Wall(Drawing, can_focus=True):
             self.groups, self.states = new, dict(states)
             self._arrange()
             return
-        changed = {self.places[key][0] for key, state in states.items() if self.states.get(key) is not state}
+        changed = {
+            self.places[key][0]
+            for key, state in states.items()
+            if key in self.places and self.states.get(key) is not state
+        }
         self.states = dict(states)
         self._touch(changed)
 
