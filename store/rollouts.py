@@ -225,12 +225,13 @@ class Rollouts:
     def answer(self, target: TargetRow, outcome: str, seq: int = 0, *, wall_s: float) -> None:
         """Writes what the node answered; with `seq` that intent's outcome, otherwise that of every open one."""
         with transaction(self._connection):
-            _replace(self._connection, target, wall_s)
-            which = "seq = ?" if seq else "rollout = ? AND node = ? AND ended_wall_s IS NULL"
-            values = (seq,) if seq else (target.rollout, target.node)
-            if seq or not target.asked:
-                sql = f"UPDATE oplog SET outcome = ?, ended_wall_s = ? WHERE {which}"
-                self._connection.execute(sql, (outcome, wall_s, *values))
+            _answer(self._connection, target, outcome, seq, wall_s)
+
+    def answers(self, found: Iterable[tuple[TargetRow, str]], *, wall_s: float) -> None:
+        """As `answer` without `seq`, for what came together: one sync of the disk for all."""
+        with transaction(self._connection):
+            for target, outcome in found:
+                _answer(self._connection, target, outcome, 0, wall_s)
 
 
 def _insert(connection: sqlite3.Connection, row: RolloutRow | WaveRow | TargetRow) -> None:
@@ -246,6 +247,15 @@ def _replace(connection: sqlite3.Connection, row: WaveRow | TargetRow, wall_s: f
     values = {name: getattr(row, name) for name in names} | {"changed_wall_s": wall_s}
     sql = f"UPDATE {_TABLES[type(row)]} SET {pairs} WHERE rollout = :rollout AND {key} = :{key}"
     connection.execute(sql, values)
+
+
+def _answer(connection: sqlite3.Connection, target: TargetRow, outcome: str, seq: int, wall_s: float) -> None:
+    _replace(connection, target, wall_s)
+    which = "seq = ?" if seq else "rollout = ? AND node = ? AND ended_wall_s IS NULL"
+    values = (seq,) if seq else (target.rollout, target.node)
+    if seq or not target.asked:
+        sql = f"UPDATE oplog SET outcome = ?, ended_wall_s = ? WHERE {which}"
+        connection.execute(sql, (outcome, wall_s, *values))
 
 
 def _set_rollout(connection: sqlite3.Connection, id_: str, wall_s: float, values: dict[str, str]) -> None:

@@ -54,6 +54,8 @@ class Executor:
         self._targets: dict[str, TargetRow] = {}
         self._kept_us: dict[str, int] = {}
         self._lines: dict[str, Line] = {}
+        self._answers: list[tuple[TargetRow, str]] = []
+        self._keeping = asyncio.Lock()
         self._news = asyncio.Event()
 
     async def run(self) -> RolloutRow:
@@ -136,13 +138,21 @@ class Executor:
         # The rows here are never behind those on the disk: a wave's change writes them too.
         self._targets[act.node] = row
         if act.op in WRITES or self._is_news(before, row):
-            outcome, wall_s = _tell(answer), self._wall_s()
             self._kept_us[row.node] = row.seen_us
-            await self._book(lambda rows: rows.answer(row, outcome, wall_s=wall_s))
+            await self._keep(row, _tell(answer))
         line = self._line(act.node)
         line.heard(heard, asyncio.get_running_loop().time())
         line.busy = False
         self._news.set()
+
+    async def _keep(self, row: TargetRow, outcome: str) -> None:
+        """Writes an answer, together with those that come while another is written."""
+        self._answers.append((row, outcome))
+        async with self._keeping:
+            if all(kept is not row for kept, _ in self._answers):
+                return
+            together, self._answers, wall_s = self._answers, [], self._wall_s()
+            await self._book(lambda rows: rows.answers(together, wall_s=wall_s))
 
     async def _ask(self, act: Act) -> tuple[TargetRow, Answer]:
         """The intent, durable; then the request. Before a switch, how the revision that runs now does."""
