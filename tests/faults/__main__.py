@@ -21,7 +21,7 @@ from tests.faults import attacks, errors, kills, mutations, power, race, real_ag
 from tests.faults.attack_desk import Desks
 from tests.faults.disk import MEMORY
 
-RACES, MUTATIONS = 1_000, 10_000
+RACES, MUTATIONS, DOUBLES = 1_000, 10_000, 80
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 
 
@@ -62,6 +62,13 @@ def run_power(folder: Path, _only: str) -> Figures:
     run = power.live(folder, power.build(folder))
     disks, wrong = power.violations(run)
     return Figures(disks, f"disks after {len(run.events)} calls, each recovered twice", wrong)
+
+
+def run_double(folder: Path, _only: str) -> Figures:
+    """Recoveries that are cut off themselves."""
+    library = power.build(folder)
+    pairs, wrong = power.double(power.live(folder, library), folder, library, DOUBLES)
+    return Figures(pairs, f"pairs: at {DOUBLES} points of a life, and at every call of the recovery from it", wrong)
 
 
 def run_planted(folder: Path, _only: str) -> Figures:
@@ -110,6 +117,7 @@ PROGRAMMES: dict[str, tuple[str, Callable[[Path, str], Figures]]] = {
     "attacks": ("Named attacks on what a node lets in", run_attacks),
     "mutations": ("Bundles with something changed in them", run_mutations),
     "power": ("Power cut and kill at every call that changes the disk", run_power),
+    "double": ("A second fault during the recovery from the first", run_double),
     "planted": ("Bugs put in on purpose", run_planted),
     "errors": ("A disk that refuses, at every call", run_errors),
     "kills": ("SIGKILL before and after each commit", run_kills),

@@ -1,6 +1,7 @@
 """What a node stores in its life: deployed, confirmed, held, bound, resumed, rolled back, collected, leased.
 
 After each thing that the outside world is told, a line goes to STATE/told, which no power cut takes back.
+`python -m tests.faults.life STATE [rebooted]` is a start of the node after a fault.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import sys
 from pathlib import Path
 
 from store import db, durable, ledger
@@ -166,3 +168,7 @@ def half_made(state: Path, told: list[dict[str, object]], rebooted: bool) -> lis
         if unconfirmed and not rebooted:
             wrong.append(f"I3: {unconfirmed} ended before its deadline")
     return wrong
+
+
+if __name__ == "__main__":
+    Life.recover(Path(sys.argv[1]), "rebooted" in sys.argv[2:])

@@ -42,12 +42,17 @@ def build(folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class Run:
-    """One life: the node before it, where it was lived, and what was done to the disk, in order."""
+    """One life: the node before it, where it was lived, and what was done to the disk, in order.
+
+    `told`: what was told before; `rebooted`: it is lived in another boot than the node's trial began in.
+    """
 
     base: Path
     root: str
     events: list[Event]
     recover: Callable[[Path, bool], None]
+    told: bytes = b""
+    rebooted: bool = False
 
 
 def make_node(base: Path) -> None:
@@ -77,7 +82,7 @@ def violations(
 
     `ignore`: events left out. `step`: only every so many points are looked at.
     """
-    disk, told, source = Disk(run.base), bytearray(), random.Random(3)
+    disk, told, source = Disk(run.base), bytearray(run.told), random.Random(3)
     paths: dict[int, str] = {}
     seen: set[int] = set()
     wrong: list[str] = []
@@ -100,7 +105,7 @@ def violations(
             if key not in seen:
                 seen.add(key)
                 promises = [json.loads(line) for line in told.splitlines()]
-                found = check(content, promises, run.recover, rebooted=kind != "kill")
+                found = check(content, promises, run.recover, rebooted=run.rebooted or kind != "kill")
                 wrong += [f"{kind} after event {number} ({event.letter}): {text}" for text in found]
         if stop and wrong:
             break
@@ -112,13 +117,17 @@ def check(
 ) -> list[str]:
     """Recovers a disk twice and says what is wrong with it."""
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
-        state = Path(folder)
-        for name, data in sorted(content.items()):
-            if data is None:
-                (state / name).mkdir(exist_ok=True)
-            else:
-                (state / name).write_bytes(data)
-        return recovered(state, told, recover, rebooted=rebooted)
+        _make(Path(folder), content)
+        return recovered(Path(folder), told, recover, rebooted=rebooted)
+
+
+def _make(state: Path, content: Bytes) -> None:
+    """The files and folders of a disk."""
+    for name, data in sorted(content.items()):
+        if data is None:
+            (state / name).mkdir(exist_ok=True)
+        else:
+            (state / name).write_bytes(data)
 
 
 def recovered(
@@ -134,6 +143,41 @@ def recovered(
         return wrong + life.half_made(state, told, rebooted)
     except (StoreError, OSError, ValueError, WrongState, sqlite3.Error) as error:
         return [f"I1: {type(error).__name__}: {error}"]
+
+
+def double(run: Run, folder: Path, library: Path, samples: int) -> tuple[int, list[str]]:
+    """The same for recovery itself: at `samples` points of a life a first fault, then a second one at every call of
+    what recovers from it. How many pairs of faults were tried, and what was wrong after which."""
+    disk, told, source, pairs, wrong = Disk(run.base), bytearray(), random.Random(4), 0, []
+    chosen = set(source.sample(range(len(run.events)), samples))
+    paths: dict[int, str] = {}
+    for number, event in enumerate(run.events):
+        if event.letter == "O":
+            paths[event.inode] = event.path
+        if paths.get(event.inode, "").endswith("/told"):
+            told += event.first if event.letter == "W" else b""
+            continue
+        disk.play(event, run.root)
+        if number in chosen:
+            rebooted = bool(source.getrandbits(1))
+            content = disk.after_torn_power_cut(source) if rebooted else disk.after_kill()
+            second = _recovery(content, bytes(told), folder / f"{number}", library, rebooted)
+            count, found = violations(second)
+            pairs += count
+            wrong += [f"{'power' if rebooted else 'kill'} at {number}, then {text}" for text in found]
+    return pairs, wrong
+
+
+def _recovery(content: Bytes, told: bytes, folder: Path, library: Path, rebooted: bool) -> Run:
+    """A recovery as a life: what it does to a disk."""
+    base, state, log = folder / "base", folder / "state", folder / "log"
+    base.mkdir(parents=True)
+    _make(base, content)
+    shutil.copytree(base, state)
+    environment = os.environ | {"LD_PRELOAD": str(library), "DISKLOG_ROOT": str(state), "DISKLOG_OUT": str(log)}
+    command = [sys.executable, "-m", "tests.faults.life", str(state), *(["rebooted"] if rebooted else [])]
+    subprocess.run(command, env=environment, cwd=ROOT, check=True)
+    return Run(base, str(state), list(read_events(log.read_bytes())), life.Life.recover, told, rebooted)
 
 
 def planted(folder: Path, library: Path) -> Iterable[tuple[str, list[str]]]:

@@ -39,6 +39,14 @@ def test_i1_i3_i4_i5_i6_i7_i15_i16_hold_after_a_kill_or_a_power_cut_at_any_point
     assert disks > 150
 
 
+def test_i6_a_second_fault_while_it_recovers_from_the_first_leaves_the_same(
+    run: power.Run, tmp_path: Path, library: Path
+) -> None:
+    pairs, wrong = power.double(run, tmp_path, library, 6)
+    assert wrong == []
+    assert pairs > 20
+
+
 @pytest.mark.parametrize("bug", BUGS)
 def test_a_planted_bug_is_found(tmp_path: Path, library: Path, bug: str) -> None:
     _, wrong = power.violations(power.live(tmp_path, library, bug), stop=True, step=step(bug))

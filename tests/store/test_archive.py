@@ -233,7 +233,7 @@ def test_i17_a_mutated_archive_is_refused_or_names_exactly_what_it_named(path: P
     source = random.Random(5)
     taken = 0
     target = tmp_path / "mutated"
-    for _ in range(4_000):
+    for _ in range(400):  # `make faults` judges ten thousand
         target.write_bytes(_mutated(source, data))
         try:
             found = archive.read_archive(target)
@@ -243,7 +243,7 @@ def test_i17_a_mutated_archive_is_refused_or_names_exactly_what_it_named(path: P
             taken += 1
             assert (found.manifest_bytes, found.signature_bytes) == (manifest, SIGNATURE)
             assert set(found.blobs) == digests
-    assert 0 < taken < 2_000
+    assert 0 < taken < 200
 
 
 def test_an_archive_of_4_gib_that_holds_little_is_refused_in_little_memory(path: Path) -> None:
