@@ -154,7 +154,9 @@ class Measurer:
         yield reading("restarts_10min", restarts, note=bundle.reason)
         yield reading("records_lost_1min", rose("lost", bundle.records_lost_total, MINUTE_US))
         yield reading("errors_1min", rose("errors", bundle.errors_total, MINUTE_US))
-        yield reading("rejects_share", bundle.rejects_per_s / passed if passed else None)
+        # What a lost source rejects is told by the source's own alert: one cause, one alert.
+        fed = passed > 0 and all(source.state == "up" for source in bundle.sources)
+        yield reading("rejects_share", bundle.rejects_per_s / passed if fed else None)
         yield reading("quality_good_share", bundle.quality_good_share)
         yield reading("latency_ms_p95", bundle.latency_ms_p95)
         yield reading("latency_ms_p99", bundle.latency_ms_p99)

@@ -110,6 +110,12 @@ def test_too_many_rejects_raise_an_alert_once_they_lasted_a_minute() -> None:
     assert codes(later(0, bundles=[bundle(**bad)]), later(60, bundles=[bundle(**bad)])) == {"PREDICTIONS.REJECTED"}
 
 
+def test_a_lost_source_is_one_alert_and_not_also_one_of_what_it_makes_unusable() -> None:
+    lost = SourceTelemetry(id="plc", type="modbus", state="silent", age_s=90.0)
+    bad = {"inferences_per_s": 0.0, "rejects_per_s": 10.0, "sources": [lost]}
+    assert codes(later(0, bundles=[bundle(**bad)]), later(60, bundles=[bundle(**bad)])) == {"SOURCE.SILENT"}
+
+
 def test_a_clock_that_jumps_is_told_and_one_that_goes_is_not() -> None:
     jumped = msgspec.structs.replace(later(1), wall_us=SET_US + 1_000_000 + 3_000_000)
     assert codes(later(0), jumped) == {"CLOCK.STEPPED"}
