@@ -117,7 +117,7 @@ class Served:
             LeaseHandlers(parts.standing),
             HoldHandlers(parts.standing, node.runtimes, status.status),
             ServiceHandlers(parts.standing, parts.clock, status.status),
-            PassportHandlers(parts, node.blobs, node.binder, signers),
+            PassportHandlers(parts, node.blobs, node.binder, signers, node.pipeline_of),
             RehearsalHandlers(parts),
             ClockHandlers(parts.clock, parts.database, parts.standing, node.boot_number, may_set_wall, set_wall),
             CheckHandlers(

@@ -28,6 +28,7 @@ import msgspec
 
 from store import archive, bundle, errors
 from store.bundle import Facts, ModelFacts, Role
+from store.tags import tags_in
 
 CONFIG_NAME = "bundle.toml"
 _MEMORY_BYTES_LEAST = 64 << 20
@@ -183,6 +184,7 @@ def _facts(config: BundleConfig, files: Mapping[Role, bytes], model: ModelFacts,
         providers=config.providers,
         peak_memory_bytes=estimate if config.peak_memory_bytes is None else config.peak_memory_bytes,
         bindings=bindings_in(files["pipeline"]) if "pipeline" in files else [],
+        tags=(tags_in(files["pipeline"], files.get("baseline")) if "pipeline" in files else []) or msgspec.UNSET,
         pipeline_digest=_digest(files, "pipeline"),
         baseline_digest=_digest(files, "baseline"),
         golden_digest=_digest(files, "golden"),

@@ -17,6 +17,7 @@ import msgspec
 
 MANIFEST_BYTES_MAX = 64 << 10
 FACTS_BYTES_MAX = 1 << 20
+TAGS_MAX = 1_000
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 MODEL_ARTIFACT = "application/vnd.cncf.model.manifest.v1+json"
 CONFIG_TYPE = "application/vnd.cncf.model.config.v1+json"
@@ -63,6 +64,16 @@ class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     shape: Annotated[list[Annotated[int, msgspec.Meta(ge=-1, le=(1 << 53) - 1)]], msgspec.Meta(max_length=16)]
 
 
+class TagSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One plant signal that the pipeline reads: its unit, the range it was trained on or is limited to, how often."""
+
+    name: Short
+    unit: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    low: float | None = None
+    high: float | None = None
+    period_s: float | None = None
+
+
 class ModelFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What can be read from an ONNX file without running it. `opsets`: version by domain, the standard one is ``."""
 
@@ -76,6 +87,7 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a node must know of a bundle before it takes a byte of it.
 
+    `tags`: what its sources read, where the pipeline names it; unset in bundles from before there were any.
     `name` is the bundle, `model` the name that it serves. (`epoch`, `sequence`) is its place in the order of all
     bundles of that name. `bindings` are the `${names}` of its pipeline; `target` limits it to nodes whose labels
     agree, `node_id` included. `more`: models that its pipeline asks after the first, by name; then `ir_version`,
@@ -100,6 +112,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     )
     peak_memory_bytes: Count
     bindings: Annotated[list[Short], msgspec.Meta(max_length=256)] = []
+    tags: Annotated[list[TagSpec], msgspec.Meta(max_length=TAGS_MAX)] | msgspec.UnsetType = msgspec.UNSET
     pipeline_digest: Digest | None = None
     baseline_digest: Digest | None = None
     golden_digest: Digest | None = None

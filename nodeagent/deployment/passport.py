@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nodeagent.deployment import bindings as bindings_
+from nodeagent.deployment.arriving import Seen, judge_inputs
 from nodeagent.protocol import Passport, PassportItem
 
 # onnxruntime release -> (newest ai.onnx opset, newest IR version), from its release notes and the ONNX version table.
@@ -31,7 +32,8 @@ SPARE_BYTES = 8 << 20
 class NodeFacts:
     """What the node is and has; None: not known. `held`: whole blobs, `endpoints`: address -> other bundles on it.
 
-    `kept_bytes`: of all blobs that are here; `trial`, `hold`: the one that runs now, in words.
+    `arriving`: tags as they are seen now; `kept_bytes`: of all blobs that are here; `trial`, `hold`: the one that runs
+    now, in words.
     """
 
     runtime: str | None
@@ -45,6 +47,7 @@ class NodeFacts:
     signers: int
     out_of_service: str
     endpoints: Mapping[str, int]
+    arriving: Mapping[str, Seen] = dataclasses.field(default_factory=dict)
     kept_bytes: int = 0
     trial: str = ""
     hold: str = ""
@@ -60,6 +63,7 @@ def judge(facts: Mapping[str, Any], blob_sizes: Mapping[str, int], node: NodeFac
         _disk(blob_sizes, node),
         _bindings(facts, node),
         *_connections(facts, node),
+        *filter(None, [judge_inputs(list(facts.get("tags") or ()), node.arriving)]),
         _trust(node),
         _service(node),
         *_under_way(node),

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import psutil
 
@@ -17,6 +17,7 @@ from nodeagent.health.host import disk
 from nodeagent.http.message import HttpError
 from nodeagent.parts import Parts
 from nodeagent.protocol import Passport, PassportRequest
+from nodeagent.runtime.arriving import arriving
 from nodeagent.state import installed
 from nodeagent.state.database import Condition
 from store.blobs import Blobs
@@ -38,6 +39,7 @@ class PassportHandlers:
     blobs: Blobs
     binder: Binder
     signers: Callable[[], int]
+    pipeline_of: Callable[[str], Awaitable[str]]
 
     def endpoints(self) -> Endpoints:
         return {("POST", "/agent/v1/passport"): self.passport}
@@ -46,8 +48,12 @@ class PassportHandlers:
         request: PassportRequest = call.body
         name = str(request.facts.get("name", ""))
         try:
-            return judge(request.facts, request.blob_sizes, await self._facts(name, request.blob_sizes))
-        except (TypeError, ValueError, AttributeError) as error:
+            facts = await self._facts(name, request.blob_sizes)
+            if request.facts.get("tags"):
+                seen = await arriving(self.parts.runtimes, self.pipeline_of)
+                facts = dataclasses.replace(facts, arriving=seen)
+            return judge(request.facts, request.blob_sizes, facts)
+        except (TypeError, ValueError, AttributeError, KeyError, OverflowError) as error:
             raise HttpError("REQUEST.MALFORMED", f"the facts are not a bundle's: {error}") from error
 
     async def _facts(self, bundle: str, blob_sizes: dict[str, int]) -> NodeFacts:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from nodeagent.deployment.arriving import Seen
 from nodeagent.deployment.passport import NodeFacts, judge
 
 FACTS: dict[str, Any] = {
@@ -55,6 +56,35 @@ def test_the_disk_is_told_as_new_temporary_and_kept() -> None:
     node = dataclasses.replace(NODE, held=frozenset({"sha256:b"}), kept_bytes=90_000_000)
     (item,) = [item for item in judge(FACTS, SIZES, node).items if item.name == "disk"]
     assert item.text == "needs 9.4 MB (1.0 MB new, the rest temporary) beside 90.0 MB kept, 1.1 GB free"
+
+
+TAGS = [
+    {"name": "p", "unit": "bar", "low": 2.0, "high": 10.0, "period_s": 0.2},
+    {"name": "speed", "unit": "rpm", "low": None, "high": None, "period_s": None},
+]
+FINE = {"p": Seen("bar", 11.0, 0, 0.2), "speed": Seen("", 900.0, 0, None)}
+
+
+@pytest.mark.parametrize(
+    ("changed", "verdict", "words"),
+    [
+        ({}, "yes", "2 of 2 arrive now, as the bundle expects them"),
+        ({"p": Seen("kPa", 900.0, 0, 0.2)}, "warn", "p: in kPa, bar is expected (1 kPa is 0.01 bar)"),
+        ({"p": Seen("rpm", 900.0, 0, 0.2)}, "warn", "p: in rpm, bar is expected, which is not the same quantity"),
+        ({"p": Seen("bar", 85.0, 0, 0.2)}, "warn", "p: 85 bar, 2 to 10 is expected"),
+        ({"p": Seen("bar", None, 2, 0.2)}, "warn", "p: its quality is Bad"),
+        ({"p": Seen("bar", 5.0, 0, 1.0)}, "warn", "p: every 1 s, 0.2 s is expected"),
+        ({"p": None}, "unknown", "1 of 2 arrive now; nothing reads p now"),
+        ({"p": None, "speed": None}, "unknown", "0 of 2 arrive now; nothing reads p, speed now"),
+    ],
+)
+def test_inputs_are_judged_by_name_unit_range_and_rate(changed: dict[str, Any], verdict: str, words: str) -> None:
+    seen = {name: found for name, found in {**FINE, **changed}.items() if found is not None}
+    found = judge({**FACTS, "tags": TAGS}, SIZES, dataclasses.replace(NODE, arriving=seen))
+    (item,) = [item for item in found.items if item.name == "inputs"]
+    assert (item.verdict, found.fits) == (verdict, True)
+    assert words in item.text
+    assert bool(item.fix) == (verdict == "warn")
 
 
 def test_a_bundle_that_fits_says_yes_to_everything() -> None:

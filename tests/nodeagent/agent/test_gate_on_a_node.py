@@ -121,3 +121,21 @@ def test_each_threshold_is_judged_by_its_own_figure() -> None:
     failing = judge(tried(errors=3), None, GateRequest(node_id="n"))
     assert failing.reasons == ["the model failed on 3 of 100 rows"]
     assert judge(Replayed(problem="no records"), None, GateRequest(node_id="n")).verdict == "unknown"
+
+
+def test_a_passport_compares_a_bundles_tags_with_what_arrives_now(node: Any, workshop: Any) -> None:
+    def inputs(*tags: dict[str, Any]) -> Any:
+        facts = {"name": "other", "opsets": {"": 17}, "ir_version": 8, "operators": ["::Mul"], "tags": list(tags)}
+        items = node.post("/passport", {"facts": facts, "blob_sizes": {}})["items"]
+        return next(item for item in items if item["name"] == "inputs")
+
+    vib = {"name": "vib", "unit": "", "low": 0.0, "high": 50.0, "period_s": 0.02}
+    assert inputs(vib)["verdict"] == "yes"
+    odd = inputs({**vib, "low": 900.0, "high": 901.0}, {"name": "not-there"})
+    assert odd["verdict"] == "warn"
+    assert "900 to 901 is expected" in odd["text"]
+    assert odd["fix"]
+    assert inputs({"name": "not-there"})["verdict"] == "unknown"
+    with pytest.raises(node.refusal) as caught:
+        inputs({"name": "vib", "low": "x", "high": [1]})
+    assert caught.value.code == "REQUEST.MALFORMED"
