@@ -57,11 +57,11 @@ def candidates(node: Any) -> int:
 
 
 def test_a_candidate_that_decides_alike_passes_and_nothing_of_it_is_recorded_or_stays(node: Any, workshop: Any) -> None:
-    begun = begin(node, workshop.bundle(3, pipeline=CALM), "alike", seconds=2.5)
+    begun = begin(node, workshop.bundle(3, pipeline=CALM), "alike", seconds=2)
     assert begun["state"] == "PREFLIGHT_OK"
     running = begun["preflight"]["shadow"]
     assert (running["running"], running["verdict"], running["reasons"]) == (True, "unknown", ["it runs"])
-    assert 0 < running["left_s"] <= 2.5
+    assert 0 < running["left_s"] <= 2
     with pytest.raises(node.refusal, match="runs as a shadow") as caught:
         node.change("/deployments/alike/activate")
     assert caught.value.code == "DEPLOYMENT.STATE"
@@ -71,7 +71,7 @@ def test_a_candidate_that_decides_alike_passes_and_nothing_of_it_is_recorded_or_
     assert found["score_shift_mean"] > 0
     assert found["latency_ms_p95"] > 0
     assert found["active_latency_ms_p95"] > 0
-    assert found["compared_s"] > 1
+    assert found["compared_s"] > 0
     node.eventually(lambda: candidates(node) == 0, "the candidate to leave")
     revision = node.bundle()["revision"]
     assert {row["revision"] for row in node.get("/records?bundle=press&limit=1000")["records"]} == {revision}
@@ -94,10 +94,6 @@ def test_a_candidate_that_decides_otherwise_fails_with_its_flips_and_worst_sweep
 
 def test_a_person_ends_it_early_and_too_few_sweeps_are_no_verdict(node: Any, workshop: Any) -> None:
     begin(node, workshop.bundle(5, pipeline=CALM), "early", seconds=600, rows_min=100_000)
-    with pytest.raises(node.refusal, match="the shadow of early runs") as caught:
-        begin(node, workshop.bundle(5, name="other", pipeline=CALM), "second", seconds=1)
-    assert caught.value.code == "LIMIT.BUSY"
-    node.change("/deployments/second/rollback")
     done = node.change("/deployments/early/shadow", {"seconds": 0})
     found = done["preflight"]["shadow"]
     assert (done["state"], found["verdict"], found["notes"]) == ("STAGED", "unknown", [f"ended by {getpass.getuser()}"])
