@@ -54,7 +54,7 @@ async def review_queue(session: Session, args: argparse.Namespace) -> int:
 
 def _row(item: ReviewItem) -> tuple[str, ...]:
     record = item.record
-    by = f" to {', '.join(item.labelled_by)}" if item.labelled_by else ""
+    by = f" after {', '.join(item.labelled_by)}" if item.labelled_by else ""
     score = figures.number(record.score) if record.score is not None else figures.NONE
     return (item.why + by, figures.day_and_time(record.wall_us), str(record.key), score, record.decision, record.label)
 
