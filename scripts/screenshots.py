@@ -315,7 +315,7 @@ async def kept_screens(demo: Demo) -> None:
         await until(pilot, "one chain, verified")
         await both_sizes(pilot, take, "ledger-node")
         await press(pilot, "2", "H")
-        await until(pilot, "alerts that were")
+        await until(pilot, "Alerts that were: ")
         await both_sizes(pilot, take, "alerts-history")
 
 

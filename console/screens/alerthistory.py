@@ -101,7 +101,7 @@ class AlertHistoryView(View):
         silent = f"{figures.counted(len(self.failures), 'node')} unknown: not here" if self.failures else ""
         self.table.empty = ("Not known: no node answers.",) if silent and not found else ("No alert was ever raised.",)
         chatter = sum(1 for times in self.times.values() if times >= CHATTERS)
-        told = f"{figures.counted(len(found), 'alert')} that were" + (f", {chatter} chatter" if chatter else "")
+        told = f"Alerts that were: {len(found):,}" + (f", {chatter} chatter" if chatter else "")
         self.title_row.set_values(((told, "strong"),), note=silent)
         self.table.set_keys(list(self.found))
         self.table.refresh()
