@@ -39,6 +39,8 @@ ENTRIES: Final = (
 # A copy that was verified this long ago may lack what was done since.
 OLD_S: Final = 900.0
 DIGEST_CELLS: Final = 19
+UUID_CHARS: Final = 32
+ID_CELLS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ def chain_row(state: NodeState, chain: Chain | None, wall_s: float, look: Look) 
     assert chain is not None
     if chain.newest is not None:
         cells |= {
-            "who": (chain.newest.actor, "base"),
+            "who": (who(chain.newest), "base"),
             "did": (did(chain.newest), "base"),
             "at": (figures.day_and_time(chain.newest.wall_us, state.view.clock_offset_s), "dim"),
         }
@@ -112,6 +114,17 @@ def _seen(chain: Chain | None, wall_s: float) -> str:
 def did(entry: Entry) -> str:
     """`deployment.committed` as it is read: `deployment committed`."""
     return entry.action.replace(".", " ").replace("_", " ")
+
+
+def who(entry: Entry) -> str:
+    """The name alone; how it was proved stands in the entry."""
+    return entry.actor.partition(" (")[0]
+
+
+def of(entry: Entry) -> str:
+    """What it was done to; of a long number its beginning."""
+    subject = entry.subject
+    return subject[:ID_CELLS] if len(subject) == UUID_CHARS and subject.isalnum() else subject
 
 
 def details(entry: Entry) -> str:
@@ -132,9 +145,9 @@ def entry_row(entry: Entry, offset_s: float | None) -> Row:
         {
             "seq": (str(entry.seq), "dim"),
             "at": (figures.day_and_time(entry.wall_us, offset_s), "dim"),
-            "who": (entry.actor, person),
+            "who": (who(entry), person),
             "did": (did(entry), "base"),
-            "of": (entry.subject, "base"),
+            "of": (of(entry), "base"),
             "detail": (details(entry), "dim"),
         }
     )
@@ -143,9 +156,9 @@ def entry_row(entry: Entry, offset_s: float | None) -> Row:
 def entry_spans(entry: Entry, offset_s: float | None) -> Spans:
     """One entry as a line under the list."""
     person: Role = "dim" if entry.actor == "agent" else "strong"
-    text = "  ".join(part for part in (did(entry), entry.subject, details(entry)) if part)
+    text = "  ".join(part for part in (did(entry), of(entry), details(entry)) if part)
     at = figures.day_and_time(entry.wall_us, offset_s)
-    return ((f" {at:<12} ", "dim"), (f"{entry.actor:<10} ", person), (text, "base"))
+    return ((f" {at:<12} ", "dim"), (f"{who(entry):<10} ", person), (text, "base"))
 
 
 def entry_lines(entry: Entry, offset_s: float | None, width: int) -> list[Spans]:
