@@ -23,7 +23,8 @@ from store.bundle import blobs_named
 ASKS_MAX = 5
 PAUSE_S = 1.0
 # What a node says where a difference does not help it, and the whole blob does.
-_SEND_WHOLE = ("BLOB.DELTA", "BLOB.UNKNOWN", "BLOB.MISMATCH", "REQUEST.UNKNOWN_PATH")
+# Beside a difference a node may have no room for what it makes; when that is gone it may.
+_SEND_WHOLE = ("BLOB.DELTA", "BLOB.UNKNOWN", "BLOB.MISMATCH", "REQUEST.UNKNOWN_PATH", "DEPLOYMENT.DISK_FULL")
 
 OnPiece = Callable[[], Awaitable[None]]
 

@@ -59,10 +59,11 @@ class PatchHandlers:
 
     async def _make(self, digest: str, request: PatchRequest) -> None:
         async with self.one:
-            self._check_room(request.delta)
+            size = self._size_made(request.delta)
             job = {"state": str(self.parts.state), "new": digest, "old": request.old, "delta": request.delta}
             document = msgspec.json.encode(job)
             try:
+                self._check_room(size)
                 ended = await run_limited(MODULE, document, memory_bytes=MEMORY_BYTES, cpu_s=CPU_S, wall_s=WALL_S)
             finally:
                 async with self.parts.staging.blobs_lock:
@@ -73,8 +74,8 @@ class PatchHandlers:
         if verdict.code:
             raise HttpError(verdict.code, verdict.message, _HINT)
 
-    def _check_room(self, digest: str) -> None:
-        """Raises where the difference is not here, is none, or says that it makes more than there is room for.
+    def _size_made(self, digest: str) -> int:
+        """Bytes of what the difference says it makes. Raises where it is not here or none.
 
         What is no difference is left alone: it may be a blob that something needs.
         """
@@ -85,6 +86,9 @@ class PatchHandlers:
             raise HttpError("BLOB.UNKNOWN", "the difference is not here", "Send it first.") from None
         except DeltaMalformed as error:
             raise HttpError("BLOB.DELTA", f"the difference cannot be used: {error}", "Send the whole blob.") from error
+        return size
+
+    def _check_room(self, size: int) -> None:
         if size > TOTAL_BYTES_MAX:
             raise HttpError("BLOB.DELTA", f"it makes {size} bytes; at most {TOTAL_BYTES_MAX} are taken", _HINT)
         _, free = disk(self.parts.state)

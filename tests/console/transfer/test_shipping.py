@@ -183,7 +183,7 @@ def test_where_a_difference_is_of_no_use_the_whole_blob_goes(node: Node, laptop:
     assert node.sent_bytes == len(NEW) == meter.total_bytes == meter.done_bytes
 
 
-@pytest.mark.parametrize("code", ["BLOB.DELTA", "BLOB.UNKNOWN", "REQUEST.UNKNOWN_PATH"])
+@pytest.mark.parametrize("code", ["BLOB.DELTA", "DEPLOYMENT.DISK_FULL", "REQUEST.UNKNOWN_PATH"])
 def test_a_difference_that_the_node_refuses_is_followed_by_the_whole_blob(node: Node, laptop: Any, code: str) -> None:
     node.blobs.put(OLD)
     node.refuse["patch"] = code
