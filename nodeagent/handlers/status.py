@@ -89,21 +89,21 @@ class StatusHandlers:
         return Trend(bundle=bundle, step_s=step_s, points=points, limits=list(self.limits(bundle)))
 
     async def _reaching(self, bundle: str, hours: float) -> tuple[float, list[TrendPoint]]:
-        """Of the steps that are fine enough, the first that reach so far back, or else those that reach furthest.
+        """Of the steps that are made for so many hours, and then of all others, those that reach furthest back.
 
-        An hour in memory is short after a restart: then the minutes that were kept tell more.
+        An hour in memory is short after a restart: then the minutes that were kept tell more. A node that is an hour
+        old has hardly a quarter of an hour that is done: then its seconds do.
         """
         began_us = self.telemeter.now().wall_us - round(hours * 3_600e6)
-        found: tuple[float, list[TrendPoint]] | None = None
-        for hours_max, step_s in STEPS:
-            if hours > hours_max:
-                continue
+        fit = [step_s for hours_max, step_s in STEPS if hours <= hours_max]
+        finer = [step_s for _, step_s in reversed(STEPS) if step_s not in fit]
+        found: tuple[float, list[TrendPoint]] = (fit[0], [])
+        for step_s in (*fit, *finer):
             points = [point for point in await self._steps(bundle, step_s) if point.wall_us >= began_us]
-            if found is None or (points and (not found[1] or points[0].wall_us + step_s * 1e6 < found[1][0].wall_us)):
+            if points and (not found[1] or points[0].wall_us + step_s * 1e6 < found[1][0].wall_us):
                 found = step_s, points
             if points and points[0].wall_us <= began_us + 2 * step_s * 1e6:
                 break
-        assert found is not None
         return found
 
     async def _steps(self, bundle: str, step_s: float) -> list[TrendPoint]:

@@ -171,8 +171,19 @@ def test_metrics_are_open_metrics(node: Any) -> None:
 def test_trends_have_a_step_and_a_name(node: Any) -> None:
     trend = node.get("/trend?bundle=press")
     assert (trend["bundle"], trend["step_s"]) == ("press", 10.0)
-    assert node.get("/trend?hours=24")["step_s"] == 60.0
+    assert node.get("/trend?hours=0.02")["step_s"] == 1.0
     assert refused(node, lambda: node.get("/trend?hours=x")) == "REQUEST.MALFORMED"
+    assert refused(node, lambda: node.get("/trend?hours=745")) == "REQUEST.MALFORMED"
+
+
+def test_a_young_node_tells_of_a_month_what_it_has_seen_and_says_which_limits_are_in_force(
+    node: Any, records: Any
+) -> None:
+    assert records
+    month = node.get("/trend?bundle=press&hours=720&points=10")
+    assert 1 <= len(month["points"]) <= 11
+    assert month["step_s"] < 60.0
+    assert ("bundle.rejects_share", 0.5) in {(limit["figure"], limit["value"]) for limit in month["limits"]}
 
 
 def test_a_passport_says_yes_and_names_what_is_missing(node: Any) -> None:
