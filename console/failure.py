@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from console.bootstrap.facts import ProbeFailed
 from console.bootstrap.node import BootstrapFailed
+from console.carry import CarryRefused
 from console.clean import clean
 from console.deploy import DeployFailed
 from console.inventory.entry import InventoryRefused
@@ -37,6 +38,7 @@ EXPECTED = (
     BootstrapFailed,
     ProbeFailed,
     BuildRefused,
+    CarryRefused,
     BundleMalformed,
     InventoryRefused,
     KitMalformed,

@@ -10,6 +10,7 @@ from console.cli import (
     backtest,
     bootstrap,
     bundle,
+    carry,
     change,
     check,
     data,
@@ -58,6 +59,7 @@ GROUPS = (
     service,
     bundle,
     kit,
+    carry,
     keymap,
     outside,
 )
