@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from examples import artifacts
-from nodeagent.authoring.baseline import histogram, psi
 from examples.bearing import train as bearing
 from examples.casting import train as casting
 from examples.pump import make_variants
 from examples.pump import train as pump
 from examples.pump.generate import DAY, FEATURES, normal, windows
 from examples.shuttle import train as shuttle
+from nodeagent.authoring.baseline import histogram, psi
 from nodeagent.model.golden import Golden, GoldenMismatch
 from nodeagent.model.inference import Model
 from store import builder
