@@ -23,7 +23,6 @@ from nodeagent.processes.listeners import Listeners
 from nodeagent.processes.notify import Notifier
 from nodeagent.processes.versions import Installed, Versions
 from nodeagent.settings import Settings, load
-from store.errors import StoreError
 
 TICK_S = 0.25
 # A tick longer than this was a stopped or suspended machine: what did not run is not counted against anyone.
@@ -287,7 +286,7 @@ class Launcher:
         fds: list[int] = []
         try:
             answer |= self._do(packet, fds)
-        except (OSError, StoreError, KeyError, TypeError, ValueError) as error:
+        except (OSError, KeyError, TypeError, ValueError) as error:
             answer["error"] = f"{type(error).__name__}: {error}"
         if "id" in packet:
             self._tell(answer, fds)

@@ -17,8 +17,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nodeagent.clock import Clock
-from store import durable
-from store.errors import StoreError
 
 FILE_NAME = "upgrade.json"
 PLACED = "installed.json"
@@ -120,7 +118,7 @@ class Versions:
         return told if self.upgrade is None else {**told, "upgrade": asdict(self.upgrade)}
 
     def begin(self, order: Mapping[str, Any]) -> bool:
-        """Writes the trial down. False: this very one is under way or over. Raises ValueError, OSError, StoreError."""
+        """Writes the trial down. False: this very one is under way or over. Raises ValueError, OSError."""
         id_, version, window_s = str(order["upgrade"]), str(order["version"]), float(order["window_s"])
         known = self.upgrade
         if known is not None and known.id == id_:
@@ -151,7 +149,7 @@ class Versions:
         return True
 
     def confirm(self, id_: str) -> None:
-        """Keeps it; the same again changes nothing. Raises ValueError where it is over, StoreError."""
+        """Keeps it; the same again changes nothing. Raises ValueError where it is over, OSError."""
         known = self._trial(id_)
         if known.phase == "trial":
             if self.is_due():
@@ -205,11 +203,18 @@ class Versions:
         self.upgrade = self.upgrade.back(reason, text)
         try:
             self._write(self.upgrade)
-        except StoreError as error:
+        except OSError as error:
             print(f"launcher: {error}", file=sys.stderr, flush=True)
 
     def _write(self, upgrade: Upgrade) -> None:
-        durable.write_file(self._path, json.dumps(asdict(upgrade), indent=1).encode() + b"\n", 0o644)
+        """Raises OSError. The store is loaded with the first upgrade and not before: a launcher is small."""
+        from store import durable
+        from store.errors import StoreError
+
+        try:
+            durable.write_file(self._path, json.dumps(asdict(upgrade), indent=1).encode() + b"\n", 0o644)
+        except StoreError as error:
+            raise OSError(str(error)) from error
 
     def _load(self) -> Upgrade | None:
         """What was written down for this launcher's own version; another launcher's is nothing to us."""

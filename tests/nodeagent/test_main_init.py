@@ -78,7 +78,7 @@ def test_running_what_is_no_node_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_asking_an_agent_that_does_not_run_says_so(tmp_path: Path) -> None:
-    for verb in ("status", "check", "hold", "release"):
+    for verb in ("status", "hold", "release"):
         done = run(verb, "--state", str(tmp_path))
         assert done.returncode == 1
         assert "does the agent run?" in done.stderr
