@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 TEST_PROCESSES ?= 2
 
-.PHONY: setup servers test check demo screenshots bench fmt lock clean
+.PHONY: setup servers test check demo screenshots bench faults fmt lock clean
 
 setup: $(READY)
 
@@ -37,6 +37,11 @@ screenshots: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m bench
+
+# Long: every kill, power cut, failing write, cut upload and mutated bundle (docs/reliability.md), then a thousand rollouts.
+faults: $(READY) servers
+	$(BIN)/python -m tests.faults
+	OUTSTATION_ROLLOUT_SEEDS=1000 $(BIN)/python -m pytest tests/console/rollout/test_rollout_simulation.py -n $(TEST_PROCESSES) --dist load --timeout 0
 
 fmt: $(READY)
 	$(BIN)/ruff format .
