@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
+from console import backup as backups
 from console import figures
+from console.backup import Backup
 from console.client import AgentClient
 from console.clocks import Offset, measure
 from nodeagent.protocol import PROTOCOL_MINOR, Check, Status
 
-NAMES: Final = ("link", "offset", "version")
+NAMES: Final = ("link", "offset", "version", "backup")
 OFFSET_S_MAX: Final = 1.0
 RTT_S_SLOW: Final = 2.0
+BACKUP_DAYS_MAX: Final = 30.0
 ORDER: Final = {"bad": 0, "warn": 1, "unknown": 2, "ok": 3}
 SIGNS: Final = {"bad": "■", "warn": "▲", "unknown": "?", "ok": "·"}
 ASCII_SIGNS: Final = {"bad": "X", "warn": "!", "unknown": "?", "ok": "."}
@@ -30,11 +36,17 @@ class Checked:
         return sum(check.verdict == verdict for check in self.checks)
 
 
-async def check_node(client: AgentClient, version: str, way: str = "") -> Checked:
-    """Asks the node and measures its clock. `version`: this console's. Raises LinkError, AgentError."""
+async def check_node(client: AgentClient, version: str, home: Path, way: str = "") -> Checked:
+    """Asks the node and measures its clock. `version` and `home` are this console's. Raises LinkError, AgentError."""
     status = await client.status()
     offset = await measure(client)
-    seen = (link(offset, way), offset_check(client.node, offset), version_check(client.node, status, version))
+    kept = await asyncio.to_thread(backups.read, home, client.node)
+    seen = (
+        link(offset, way),
+        offset_check(client.node, offset),
+        version_check(client.node, status, version),
+        backup_check(client.node, status, kept, time.time()),
+    )
     return Checked(client.node, (*seen, *await client.checks()))
 
 
@@ -67,6 +79,23 @@ def version_check(node: str, status: Status, version: str) -> Check:
     else:
         advice = f"One version apart works; `outstation agent upgrade {node} --kit FILE` makes them one."
     return Check(name="version", verdict="warn", text=text, advice=advice)
+
+
+def backup_check(node: str, status: Status, kept: Backup | None, now_s: float) -> Check:
+    """What this console kept for the day on which the box breaks, and how old that is."""
+    advice = f"`outstation node backup {node}`"
+    if kept is None:
+        return Check(name="backup", verdict="warn", text="none on this console", advice=advice)
+    days = max(0.0, now_s - kept.taken_wall_s) / 86_400
+    text = f"{days:.0f} days old, {len(kept.revisions)} bundle(s)"
+    if kept.node_id != status.node_id:
+        return Check(name="backup", verdict="warn", text=f"{text}, of the box before this one", advice=advice)
+    running = {(bundle.bundle, bundle.digest) for bundle in status.telemetry.bundles if bundle.trial is None}
+    if running - {(revision.bundle, revision.digest) for revision in kept.revisions} or days > BACKUP_DAYS_MAX:
+        return Check(
+            name="backup", verdict="warn", text=f"{text}, and the node has changed or it is old", advice=advice
+        )
+    return Check(name="backup", verdict="ok", text=text)
 
 
 def worst_first(checks: Iterable[Check]) -> list[Check]:

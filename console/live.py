@@ -63,6 +63,7 @@ class LiveOperations(LiveShelf):
         super().__init__(fleet, catalog, operator=operator, prompter=prompter)
         self._lane: OperateLane | None = None
         self._desk = LiveDesk(catalog.parent, operator=operator)
+        self._home = catalog.parent
         self._shipping = make_shipping(Home(catalog.parent))
 
     @property
@@ -267,7 +268,7 @@ class LiveOperations(LiveShelf):
         return await self._guarded("trend", node, asked)
 
     async def checks(self, node: str) -> Checked:
-        asked = check_node(self._fleet.client(node), version("outstation"), self._fleet.way(node))
+        asked = check_node(self._fleet.client(node), version("outstation"), self._home, self._fleet.way(node))
         return await self._guarded("checks", node, asked)
 
     async def logs(self, node: str, *, after: int | None, limit: int) -> LogsPage:

@@ -45,7 +45,7 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add_signers(booted)
     booted.add_argument("--allow-signer", type=Path, metavar="FILE", help="who may sign bundles for the node")
     booted.add_argument("--check", action="store_true", help="only look, and say what would be done")
-    _add_wishes(booted)
+    add_wishes(booted)
     add_yes(booted)
     removed = group.choices["remove"]
     removed.set_defaults(verb=remove_or_wipe)
@@ -53,7 +53,7 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     removed.add_argument("--keep-state", action="store_true", help="with --wipe: leave the node's data there")
 
 
-def _add_wishes(parser: argparse.ArgumentParser) -> None:
+def add_wishes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prefix", default="", help="the folder of the programs on the node")
     parser.add_argument("--state", default="", help="the folder of the node's data")
     parser.add_argument("--start", choices=STARTS, help="what starts it at boot; default: what is there")

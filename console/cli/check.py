@@ -62,7 +62,7 @@ async def _ask_all(session: Session, names: list[str]) -> list[Outcome]:
 
         async def one(name: str) -> Outcome:
             try:
-                return await check_node(fleet.client(name), own, fleet.way(name))
+                return await check_node(fleet.client(name), own, session.home.path, fleet.way(name))
             except (LinkError, AgentError) as error:
                 return name, account(error)
 

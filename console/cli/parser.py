@@ -25,6 +25,7 @@ from console.cli import (
     node,
     outside,
     passport,
+    replace,
     rollout,
     service,
     shadow,
@@ -37,6 +38,7 @@ from console.cli import (
 GROUPS = (
     node,
     bootstrap,
+    replace,
     agent,
     inventory,
     fleet,

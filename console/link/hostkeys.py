@@ -201,6 +201,28 @@ class HostKeys:
         line = f"{endpoint.known_name} {key.text}\n".encode()
         durable.write_file(self.path, old + separator + line, mode=0o600)
 
+    def revoke(self, endpoint: Endpoint) -> list[HostKey]:
+        """Turns every key pinned for exactly `endpoint` into a revoked one, durably; the box that has it is let in no
+        more. ValueError where it is pinned by a pattern or a hash, which also speaks for others.
+        """
+        name, revoked, lines = endpoint.known_name.lower(), [], []
+        pinned = set(self.read().match(endpoint).keys)
+        for raw in self.path.read_text("utf-8", "replace").splitlines() if self.path.exists() else []:
+            words = raw.split()
+            if words and words[0].lower() == name and len(words) > 2:
+                key = _parse_line(words).key
+                revoked.append(key)
+                raw = f"@revoked {raw}"
+            lines.append(raw)
+        if left := pinned - set(revoked):
+            found = ", ".join(key.fingerprint for key in left)
+            raise ValueError(
+                f"{endpoint.known_name}: {found} stands in a line for other hosts too: change {self.path} by hand"
+            )
+        if revoked:
+            durable.write_file(self.path, "".join(f"{line}\n" for line in lines).encode(), mode=0o600)
+        return revoked
+
 
 def refusal(endpoint: Endpoint, verdict: Verdict, shown: HostKey, pinned: str, file: str) -> LinkError:
     """Why a host key is not accepted, with every fingerprint that matters."""

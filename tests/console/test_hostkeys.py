@@ -40,6 +40,21 @@ def test_a_key_is_known_by_its_exact_name_and_port(keys: tuple[HostKey, HostKey]
     assert known.judge(Endpoint("press-07.plant", 2223, "root"), keys[0]) is Verdict.UNKNOWN
 
 
+def test_a_revoked_box_is_let_in_no_more_and_a_new_one_is_a_first_contact(
+    tmp_path: Path, keys: tuple[HostKey, HostKey]
+) -> None:
+    hostkeys = HostKeys(tmp_path / "known_hosts")
+    hostkeys.path.write_text(f"# ours\nother {keys[0].text}\n[press-07.plant]:2222 {keys[0].text}\n")
+    assert hostkeys.revoke(HERE) == [keys[0]]
+    assert hostkeys.revoke(HERE) == []
+    assert hostkeys.read().judge(HERE, keys[0]) is Verdict.REVOKED
+    assert hostkeys.read().judge(HERE, keys[1]) is Verdict.UNKNOWN
+    assert hostkeys.read().judge(Endpoint("other", 22, "root"), keys[0]) is Verdict.KNOWN
+    hostkeys.path.write_text(f"[press-07.plant]:2222,[press-08.plant]:2222 {keys[0].text}\n")
+    with pytest.raises(ValueError, match="for other hosts too"):
+        hostkeys.revoke(HERE)
+
+
 def test_a_key_of_the_bare_name_is_good_on_any_port_and_another_is_a_first_contact(
     keys: tuple[HostKey, HostKey],
 ) -> None:
