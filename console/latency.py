@@ -42,7 +42,9 @@ def _ends_ms() -> list[float]:
 
 
 def fitted(bins: Sequence[Bin], bars_max: int) -> list[Bin]:
-    """The bins in at most `bars_max` bars: neighbours are taken together."""
+    """The bins in at most `bars_max` bars: neighbours are taken together. None where there are no bins."""
+    if not bins:
+        return []
     each = -(-len(bins) // max(1, bars_max))
     groups = [bins[i : i + each] for i in range(0, len(bins), each)]
     return [Bin(group[0].low_ms, group[-1].high_ms, sum(b.count for b in group)) for group in groups]

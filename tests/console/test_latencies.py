@@ -86,3 +86,7 @@ def test_the_chart_fits_names_quantiles_and_limits_and_each_bar_can_be_read(
 def test_without_answers_or_room_there_is_none() -> None:
     assert histogram.draw(Latencies("press", []), 80, 20, grey()) is None
     assert histogram.draw(Latencies("press", counted(5)), 20, 20, grey()) is None
+
+
+def test_no_answers_make_no_bars() -> None:
+    assert fitted([], 7) == []
