@@ -40,14 +40,15 @@ dry_run = false
 BINDINGS = '[valve]\nurl = "tcp://127.0.0.1:1"\nallow = ["holding:100"]\n'
 
 
-@pytest.fixture
-def node(make_agent: Any, workshop: Any) -> Any:
-    """The switch names the models of 1.2 and 1.3 under the first bindings, and not that of 1.4."""
+@pytest.fixture(scope="module")
+def node(make_agents: Any, workshop: Any) -> Any:
+    """The switch names the models of 1.2 and 1.3 under the first bindings, and not that of 1.1, which is committed."""
     named = [f"{model_of(workshop.bundle(number))}@1" for number in (2, 3)]
-    agent = make_agent(f"[write_back]\narmed = {named}\n")
+    agent = make_agents(f"[write_back]\narmed = {named}\n")
     (agent.state / "bindings.toml").write_text(BINDINGS)
     agent.start()
     agent.eventually(lambda: agent.get("/bindings")["revision"] == 1, "the bindings to be taken in")
+    agent.commit(workshop.bundle(1, pipeline=pipeline()), "other")
     return agent
 
 
@@ -69,28 +70,31 @@ def is_armed(agent: Any, revision: int) -> bool:
     return said.startswith("armed")
 
 
-def test_a_changed_section_is_armed_at_the_commit_an_unchanged_one_stays_and_another_model_never_is(
-    node: Any, workshop: Any
-) -> None:
-    pipeline = PIPELINE.replace("HIGH", "1000.0")
-    node.deploy(workshop.bundle(2, pipeline=pipeline), "first")
+def pipeline(high: float = 1000.0) -> str:
+    return PIPELINE.replace("HIGH", str(high))
+
+
+def test_a_model_that_the_switch_does_not_name_is_never_armed(node: Any) -> None:
     assert not is_armed(node, 1)
+
+
+def test_outputs_that_were_a_dry_run_before_act_from_the_commit_on_in_the_same_worker(node: Any, workshop: Any) -> None:
+    node.deploy(workshop.bundle(2, pipeline=pipeline()), "first")
+    assert not is_armed(node, 2)
     node.change("/deployments/first/confirm")
-    pid = node.workers[0].pid
-    node.eventually(lambda: is_armed(node, 1), "the commit to arm it")
-    assert [worker.pid for worker in node.workers] == [pid]
-
-    node.deploy(workshop.bundle(3, pipeline=pipeline), "same")
-    assert is_armed(node, 2)
-    node.change("/deployments/same/rollback")
-    node.eventually(lambda: is_armed(node, 1), "the previous revision to be armed again")
-
-    node.deploy(workshop.bundle(3, sequence=4, pipeline=PIPELINE.replace("HIGH", "900.0")), "changed")
-    assert not is_armed(node, 3)
-    node.change("/deployments/changed/confirm")
-    node.eventually(lambda: is_armed(node, 3), "the commit to arm it")
+    node.eventually(lambda: is_armed(node, 2), "the commit to arm it")
+    (worker,) = node.workers
     node.kill(node.supervisor)
-    node.eventually(lambda: is_armed(node, 3), "a new supervisor to leave it armed")
+    node.eventually(lambda: is_armed(node, 2), "a new supervisor to leave it armed")
+    assert [left.pid for left in node.workers] == [worker.pid]
 
-    node.commit(workshop.bundle(4, sequence=5, pipeline=PIPELINE.replace("HIGH", "900.0")), "stranger")
-    assert not is_armed(node, 4)
+
+@pytest.mark.parametrize(("high", "armed"), [(1000.0, True), (900.0, False)])
+def test_in_a_trial_the_same_section_stays_armed_and_a_changed_one_is_a_dry_run(
+    node: Any, workshop: Any, high: float, armed: bool
+) -> None:
+    revision = max(row["revision"] for row in node.get("/revisions")) + 1
+    node.deploy(workshop.bundle(3, pipeline=pipeline(high)), f"trial-{high}")
+    assert is_armed(node, revision) == armed
+    node.change(f"/deployments/trial-{high}/rollback")
+    node.eventually(lambda: is_armed(node, 2), "the previous revision to be armed again")
