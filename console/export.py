@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, Final, Protocol
 import msgspec
 
 from console import exportforms, labelstudio, lineage, parquet
+from console.clocks import made_us
 from console.exportforms import COLUMNS, Form, form_of, time_text
 from nodeagent.protocol import PAGE_ROWS_MAX, RecordsPage
 from store import durable
@@ -70,7 +71,7 @@ async def _before(reader: Reader, bundle: str, since_us: int, last: int) -> int:
     while low < high:
         middle = (low + high) // 2
         found = (await reader.records(bundle, after=middle, limit=1)).records
-        if found and found[0].wall_us < since_us:
+        if found and made_us(found[0]) < since_us:
             low = found[0].key
         else:
             high = middle
@@ -105,8 +106,9 @@ class Export:
         for record in page.records:
             for name, counter in self._counts.items():
                 counter[str(getattr(record, name))] += 1
-            self._first_us = record.wall_us if self._first_us is None else min(self._first_us, record.wall_us)
-            self._last_us = record.wall_us if self._last_us is None else max(self._last_us, record.wall_us)
+            at_us = made_us(record)
+            self._first_us = at_us if self._first_us is None else min(self._first_us, at_us)
+            self._last_us = at_us if self._last_us is None else max(self._last_us, at_us)
 
     def end(self) -> None:
         """Nothing comes after this."""

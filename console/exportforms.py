@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from console.clocks import made_us
 from nodeagent.protocol import Record
 
 Form = Literal["csv", "jsonl", "parquet", "labelstudio"]
@@ -73,7 +74,7 @@ def time_text(wall_us: int) -> str:
 def _fields(node: str, record: Record) -> dict[str, Any]:
     return msgspec.structs.asdict(record) | {
         "node": node,
-        "time": time_text(record.wall_us),
+        "time": time_text(made_us(record)),
         "quality": QUALITY[record.quality] if 0 <= record.quality < len(QUALITY) else str(record.quality),
     }
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from textual.widget import Widget
 
 from console import figures
+from console.clocks import made_us
 from console.screens.view import View
 from nodeagent.protocol import Record
 from widgets.entry import EntryField
@@ -34,7 +35,7 @@ class LabelView(View):
         super().draw(changed)
         r = self.record
         said = (
-            f" {figures.moment(r.wall_us)}  score {figures.number(r.score)}  the model said {r.label or figures.NONE}"
+            f" {figures.moment(made_us(r))}  score {figures.number(r.score)}  the model said {r.label or figures.NONE}"
         )
         lines: list[Spans] = [(), ((said, "strong"),), ()]
         lines += [((f" {i + 1} ", "key"), (label, "base")) for i, label in enumerate(self.labels)]

@@ -8,6 +8,7 @@ import msgspec
 
 from console import figures
 from console.board import NodeState
+from console.clocks import made_us
 from console.labels import offered
 from console.screens.deployment import state_role, state_words
 from nodeagent.protocol import (
@@ -204,7 +205,7 @@ class RecordsPane(Table):
         r = self.records[key]
         bad = r.decision.casefold() in ("alarm", "reject", "fail", "bad")
         cells: dict[str, Span] = {
-            "at": (figures.moment(r.wall_us, self.offset_s), "dim"),
+            "at": (figures.moment(made_us(r, self.offset_s)), "dim"),
             "score": (figures.number(r.score) if r.score is not None else figures.NONE, "base"),
             "label": (r.label, "strong" if bad else "base"),
             "decision": (r.decision, "strong" if bad else "base"),

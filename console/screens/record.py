@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from console import figures
+from console.clocks import made_us
 from console.screens.view import View
 from nodeagent.protocol import Record
 from widgets.look import Look, Spans
 from widgets.trend import meter
 
 INPUTS_MAX = 256
+
+
+def _when(record: Record) -> str:
+    """Its time, and the node's own where that was another."""
+    at_us, raw = made_us(record), f"{figures.day_and_time(record.wall_us)}  {figures.moment(record.wall_us)}"
+    if record.at_us is None:
+        return f"{raw} by the node's clock"
+    return f"{figures.day_and_time(at_us)}  {figures.moment(at_us)}; the node's clock read {raw}"
 
 
 class RecordView(View):
@@ -22,7 +31,7 @@ class RecordView(View):
         super().draw(changed)
         r = self.record
         facts = (
-            ("time", f"{figures.day_and_time(r.wall_us)}  {figures.moment(r.wall_us)} by the node's clock"),
+            ("time", _when(r)),
             ("score", figures.number(r.score)),
             ("label", r.label or figures.NONE),
             ("decision", r.decision or figures.NONE),

@@ -10,6 +10,7 @@ from typing import ClassVar, Final
 from textual.binding import BindingType
 
 from console import figures, recordquery
+from console.clocks import made_us
 from console.messages import WorkChanged
 from console.operations import OnStep, OperationFailed
 from console.query import QueryError, order
@@ -151,10 +152,10 @@ class RecordsOfAllPage(ListPage):
             state = self.board.nodes.get(stream[0])
             offset_s = (state.view.clock_offset_s if state else None) or 0.0
             for record in page.records:
-                one = Seen(stream[0], record, record.wall_us / 1e6 - offset_s)
+                one = Seen(stream[0], record, made_us(record, offset_s) / 1e6)
                 self.seen[one.key] = one
             if page.records and page.next is not None:
-                self.oldest[stream] = page.records[-1].key, page.records[-1].wall_us / 1e6 - offset_s
+                self.oldest[stream] = page.records[-1].key, made_us(page.records[-1], offset_s) / 1e6
             else:
                 self.oldest.pop(stream, None)
         self.seen = dict(sorted(self.seen.items(), key=lambda item: -item[1].wall_s)[:RECORDS_MAX])
