@@ -177,6 +177,8 @@ COMMANDS: Final[tuple[Command, ...]] = (
     # without a key
     Command("theme_grey", "", "", "theme grey", "Quiet dark grey"),
     Command("theme_daylight", "", "", "theme daylight", "Light grey, for glare"),
+    Command("theme_contrast", "", "", "theme contrast", "Black and white, for bad eyes and bad screens"),
+    Command("theme_colourblind", "", "", "theme colourblind", "Hues that no kind of colour blindness confuses"),
     Command("theme_sixteen", "", "", "theme sixteen", "The terminal's own sixteen colours"),
     Command("theme_mono", "", "", "theme mono", "No colour: weight and reverse only"),
     Command("theme_auto", "", "", "theme auto", "The theme that fits this terminal"),

@@ -21,7 +21,7 @@ def look_for(name: str, terminal: Terminal) -> Look:
     """
     if terminal.colours == "mono":
         name = "mono"
-    elif terminal.colours == "sixteen" and name in ("grey", "daylight"):
+    elif terminal.colours == "sixteen" and name != "mono":
         name = "sixteen"
     return LOOKS[name](ascii=terminal.ascii, braille=terminal.braille)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from rich.style import Style
@@ -49,6 +49,8 @@ class Look:
     title: Style
     ascii: bool = False
     braille: bool = True
+    # The letters of what is dim on a ground that is not the ordinary one: they have to be read there too.
+    dim_raised: str = ""
 
     def style(self, role: Role) -> Style:
         """The style of a role on the ordinary background."""
@@ -71,6 +73,8 @@ class Look:
             return ground + Style(bold=style.bold, underline=style.underline)
         if style.reverse:
             return style
+        if self.dim_raised and role in ("dim", "ok", "head") and ground is not self.base:
+            return ground + Style(color=self.dim_raised)
         return style + Style(bgcolor=ground.bgcolor, bold=ground.bold or style.bold)
 
 
@@ -80,45 +84,92 @@ def grey(*, ascii: bool = False, braille: bool = True) -> Look:  # noqa: A002
     return Look(
         name="grey",
         base=Style(color=text, bgcolor=back),
-        dim=Style(color="#8d949b", bgcolor=back),
+        dim=Style(color="#9299a0", bgcolor=back),
         strong=Style(color="#eef1f3", bgcolor=back, bold=True),
         head=Style(color="#a9b0b6", bgcolor="#34373b"),
         bar=Style(color="#d3d7da", bgcolor="#3a3e43"),
         band=Style(color="#1d1f21", bgcolor="#d9c7a0", bold=True),
-        selected=Style(color="#f2f4f5", bgcolor="#50565d"),
+        selected=Style(color="#f2f4f5", bgcolor="#464c53"),
         alarm=Style(color="#ff6a60", bgcolor="#1d1f21", bold=True, reverse=True),
         warn=Style(color="#e8b93c", bgcolor=back, bold=True),
-        unknown=Style(color="#c79bc0", bgcolor=back),
-        maintenance=Style(color="#8fb3d1", bgcolor=back),
-        ok=Style(color="#8d949b", bgcolor=back),
+        unknown=Style(color="#d9b0d3", bgcolor=back),
+        maintenance=Style(color="#a3c6e2", bgcolor=back),
+        ok=Style(color="#9299a0", bgcolor=back),
         key=Style(color="#ffffff", bgcolor=back, bold=True),
         title=Style(color="#eef1f3", bgcolor=back, bold=True),
         ascii=ascii,
         braille=braille and not ascii,
+        dim_raised="#b9bfc5",
     )
 
 
 def daylight(*, ascii: bool = False, braille: bool = True) -> Look:  # noqa: A002
     """Light grey, for glare."""
-    back, text = "#d8d8d4", "#26282a"
+    back, text = "#e2e2de", "#26282a"
     return Look(
         name="daylight",
         base=Style(color=text, bgcolor=back),
-        dim=Style(color="#63676a", bgcolor=back),
+        dim=Style(color="#5c6063", bgcolor=back),
         strong=Style(color="#000000", bgcolor=back, bold=True),
-        head=Style(color="#3c4042", bgcolor="#c9c9c4"),
-        bar=Style(color="#1b1d1e", bgcolor="#bfbfb9"),
+        head=Style(color="#3c4042", bgcolor="#d3d3ce"),
+        bar=Style(color="#1b1d1e", bgcolor="#c9c9c3"),
         band=Style(color="#f4f4f0", bgcolor="#4a3f22", bold=True),
-        selected=Style(color="#000000", bgcolor="#a9b1b6"),
+        selected=Style(color="#000000", bgcolor="#b9c2c8"),
         alarm=Style(color="#a8001a", bgcolor="#ffffff", bold=True, reverse=True),
-        warn=Style(color="#6e4a00", bgcolor=back, bold=True),
-        unknown=Style(color="#6b2f7d", bgcolor=back),
+        warn=Style(color="#5c3d00", bgcolor=back, bold=True),
+        unknown=Style(color="#652878", bgcolor=back),
         maintenance=Style(color="#1f4e79", bgcolor=back),
-        ok=Style(color="#63676a", bgcolor=back),
+        ok=Style(color="#5c6063", bgcolor=back),
         key=Style(color="#000000", bgcolor=back, bold=True),
         title=Style(color="#000000", bgcolor=back, bold=True),
         ascii=ascii,
         braille=braille and not ascii,
+        dim_raised="#44484b",
+    )
+
+
+def contrast(*, ascii: bool = False, braille: bool = True) -> Look:  # noqa: A002
+    """Black and white for bad eyes, bad screens and glare: at least 7:1 everywhere (WCAG AAA)."""
+    back, text = "#000000", "#ffffff"
+    return Look(
+        name="contrast",
+        base=Style(color=text, bgcolor=back),
+        dim=Style(color="#c8c8c8", bgcolor=back),
+        strong=Style(color=text, bgcolor=back, bold=True),
+        head=Style(color=text, bgcolor=back, underline=True),
+        bar=Style(color=text, bgcolor="#262626"),
+        band=Style(color="#000000", bgcolor="#ffe14d", bold=True),
+        selected=Style(color=text, bgcolor="#1d3a63", bold=True),
+        alarm=Style(color="#ff8078", bgcolor=back, bold=True, reverse=True),
+        warn=Style(color="#ffe14d", bgcolor=back, bold=True),
+        unknown=Style(color="#ffb8f2", bgcolor=back),
+        maintenance=Style(color="#9fdcff", bgcolor=back),
+        ok=Style(color="#c8c8c8", bgcolor=back),
+        key=Style(color=text, bgcolor=back, bold=True),
+        title=Style(color=text, bgcolor=back, bold=True),
+        ascii=ascii,
+        braille=braille and not ascii,
+        dim_raised="#e4e4e4",
+    )
+
+
+def colourblind(*, ascii: bool = False, braille: bool = True) -> Look:  # noqa: A002
+    """The dark grey with hues that stay apart without red, green or blue cones, after Okabe and Ito 2008."""
+    back = "#26282b"
+    return replace(
+        grey(ascii=ascii, braille=braille),
+        name="colourblind",
+        base=Style(color="#c9cdd1", bgcolor=back),
+        dim=Style(color="#9299a0", bgcolor=back),
+        strong=Style(color="#f2f4f5", bgcolor=back, bold=True),
+        selected=Style(color="#f2f4f5", bgcolor="#32415b"),
+        alarm=Style(color="#f0703a", bgcolor="#141516", bold=True, reverse=True),
+        warn=Style(color="#ffea4d", bgcolor=back, bold=True),
+        unknown=Style(color="#dea8cc", bgcolor=back),
+        maintenance=Style(color="#62b8f5", bgcolor=back),
+        ok=Style(color="#9299a0", bgcolor=back),
+        key=Style(color="#ffffff", bgcolor=back, bold=True),
+        title=Style(color="#f2f4f5", bgcolor=back, bold=True),
     )
 
 
@@ -170,4 +221,11 @@ def mono(*, ascii: bool = False, braille: bool = True) -> Look:  # noqa: A002
     )
 
 
-LOOKS = {"grey": grey, "daylight": daylight, "sixteen": sixteen, "mono": mono}
+LOOKS = {
+    "grey": grey,
+    "daylight": daylight,
+    "contrast": contrast,
+    "colourblind": colourblind,
+    "sixteen": sixteen,
+    "mono": mono,
+}

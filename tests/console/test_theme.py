@@ -37,7 +37,8 @@ def test_no_terminal_is_refused_with_what_to_use_instead(term: str) -> None:
 
 def test_a_terminal_without_colours_cannot_be_given_any() -> None:
     assert look_for("grey", detect({"TERM": "xterm-256color", "NO_COLOR": "1"}, "utf-8")).name == "mono"
-    assert look_for("grey", detect({"TERM": "linux"}, "utf-8")).name == "sixteen"
+    for name in ("grey", "daylight", "contrast", "colourblind"):
+        assert look_for(name, detect({"TERM": "linux"}, "utf-8")).name == "sixteen"
     assert look_for("mono", detect({"TERM": "xterm-256color"}, "utf-8")).name == "mono"
 
 
