@@ -1,42 +1,35 @@
-"""`python -m bench [NAME...]`: runs bench/NAME.py (all without names) and prints a table.
+"""`python -m bench [NAME...]`: runs bench/NAME.py (all without names), prints a table, keeps build/bench/NAME.json.
 
 A benchmark is a file with `def run() -> list[Row]`. Ratios of one run are worth something; absolute figures belong to
-the machine and the minute. A ratio under its goal is marked `<`.
+the machine and the minute. A ratio that misses its goal is marked `<`, or `>` where less is better.
+`python -m bench.report` makes docs/performance.md and README's table of what was kept.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import importlib
-import pkgutil
+import os
 import sys
 import time
 
-import bench
+from bench.machine import machine
+from bench.results import Result, keep, names, shown
 from bench.row import Row
 
-_NOT_BENCHMARKS = frozenset(("__main__", "row"))
-_COLUMNS = ("name", "ours", "peer or limit", "ratio", "goal", "")
-
-
-def names() -> list[str]:
-    """The benchmarks that there are: modules of this folder that have a `run`."""
-    found = [info.name for info in pkgutil.iter_modules(bench.__path__) if info.name not in _NOT_BENCHMARKS]
-    return sorted(name for name in found if not name.startswith("_"))
+_COLUMNS = ("name", "ours", "spread", "peer or limit", "ratio", "goal", "")
 
 
 def cells(row: Row) -> tuple[str, ...]:
     """A row as text."""
-    ratio = row.ratio
-    peer = f"{_number(row.peer)} {row.against}" if row.peer is not None else row.against
+    peer = f"{shown(row.peer)} {row.against}" if row.peer is not None else row.against
     goal = "" if row.goal is None else f"{row.goal:.2f}"
-    below = ratio is not None and row.goal is not None and ratio < row.goal
-    shown = "" if ratio is None else f"{ratio:.2f}"
-    return row.name, f"{_number(row.ours)} {row.unit}", peer, shown, goal, ("< " if below else "") + row.note
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.2f}"
+    spread = "" if row.spread is None else f"{shown(row.spread[0])} to {shown(row.spread[1])}"
+    ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
+    mark = "" if not row.missed else "> " if row.less else "< "
+    disturbed = "" if row.others <= 0.15 else f" (others took {row.others:.2f} core)"
+    return row.name, f"{shown(row.ours)} {row.unit}", spread, peer, ratio, goal, mark + row.note + disturbed
 
 
 def table(rows: list[Row]) -> str:
@@ -58,15 +51,21 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     rows: list[Row] = []
     for name in asked or names():
-        module = importlib.import_module(f"bench.{name}")
-        if not hasattr(module, "run"):
-            continue
-        start_s = time.monotonic()
-        print(f"running {name} ...", file=sys.stderr, flush=True)
-        rows += module.run()
-        print(f"running {name} took {time.monotonic() - start_s:.0f} s", file=sys.stderr, flush=True)
+        rows += _one(name)
     print(table(rows))
     return 0
+
+
+def _one(name: str) -> list[Row]:
+    module = importlib.import_module(f"bench.{name}")
+    began_s, load = time.monotonic(), os.getloadavg()[0]
+    print(f"running {name} ...", file=sys.stderr, flush=True)
+    rows: list[Row] = module.run()
+    took_s = time.monotonic() - began_s
+    print(f"running {name} took {took_s:.0f} s", file=sys.stderr, flush=True)
+    day = datetime.datetime.now(datetime.UTC).date().isoformat()
+    keep(Result(name, day, round(took_s), round(load, 2), machine(), rows))
+    return rows
 
 
 if __name__ == "__main__":

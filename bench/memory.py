@@ -46,8 +46,19 @@ def run() -> list[Row]:
     bare.wait()
     return [
         Row("launcher resident, idle", sizes["launcher"], "MB", "bare python", bare_mb),
-        Row("supervisor resident, idle", sizes["supervisor"], "MB", "budget", SUPERVISOR_MB, note="less is better"),
-        Row("worker resident, pump from Modbus", _worker_mb(), "MB", "budget", WORKER_MB, note="less is better"),
+        Row(
+            "supervisor resident, idle",
+            sizes["supervisor"],
+            "MB",
+            "budget",
+            SUPERVISOR_MB,
+            1.0,
+            less=True,
+            headline=True,
+        ),
+        Row(
+            "worker resident, pump from Modbus", _worker_mb(), "MB", "budget", WORKER_MB, 1.0, less=True, headline=True
+        ),
         Row("agent start to API", up_s * 1e3, "ms", note="from cold, the asking process included"),
     ]
 

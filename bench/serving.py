@@ -1,7 +1,9 @@
-"""Inference over a model's socket: a tiny model, binary tensors, against raw onnxruntime calls in one process.
+"""Inference over a model's socket: a tiny model, against raw onnxruntime calls in one process and other servers.
 
-The worker's HTTP side runs in a process of its own on core 0, the load (bench/load.c) on core 1, the raw calls on
-core 0 in turn with them. `forwarded` goes through the node's API socket and a second process.
+The worker's HTTP side runs in a process of its own on core 0, the load (bench/load.c) on core 1; the raw calls and the
+peers take turns with it on core 0, with the same requests. `forwarded` goes through the node's API socket and a second
+process. Triton and MLServer are not peers here: Triton's package carries no onnxruntime backend, and MLServer takes
+JSON only and was measured at a twentieth of this (see the notes).
 """
 
 from __future__ import annotations
@@ -16,51 +18,87 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from bench.peers import NoPeer, start_uvicorn
 from bench.row import Row, alternate
 
 SECONDS = 0.6
 PASSES = 5
-CONNECTIONS = (1, 8, 64)
-GOALS = {1: None, 8: None, 64: 0.5}  # research: 0.77 of raw batch-1 calls at 64 on an idle machine
+PEER_PASSES = 3
+CONNECTIONS = (1, 8, 64, 256)
+GOALS = {64: 0.5}  # research: 0.77 of raw batch-1 calls at 64 on an idle machine
 LARGE_BYTES = 110_592
 
 
+PEER_GOALS = {8: 3.0, 64: 6.0}  # of uvicorn and starlette: 4.6 and 9.4 on an idle machine
+
+
 def run() -> list[Row]:
-    """Needs gcc; about 40 s."""
+    """Needs gcc; about 90 s."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         model, wide = _models(folder)
         load = _build(folder)
         worker = _serve(folder, "worker", str(model), str(wide))
         node = _serve(folder, "node", str(folder / "worker"))
+        processes: list[subprocess.Popen[Any]] = [worker, node]
         try:
-            return _tiny(folder, load, model, worker, node) + _wide(folder, load, wide)
+            x = np.random.default_rng(1).random((1, 16), "f4")
+            requests = {"binary": _request(folder / "tiny.req", "tiny", x), "JSON": _json(folder / "tiny.json.req", x)}
+            rows = _tiny(folder, load, model, requests["binary"], worker, node)
+            try:
+                processes.append(start_uvicorn(folder / "peer", model, _pinned(0, [])))
+                rows += _beside_uvicorn(folder, load, requests)
+            except NoPeer as error:
+                rows.append(Row("beside uvicorn + starlette", 0, "/s", note=str(error)))
+            return rows + _wide(folder, load, wide)
         finally:
-            for process in (node, worker):
+            for process in processes:
                 process.terminate()
                 process.wait(10)
 
 
 def _tiny(
-    folder: Path, load: Path, model: Path, worker: subprocess.Popen[str], node: subprocess.Popen[str]
+    folder: Path,
+    load: Path,
+    model: Path,
+    request: Path,
+    worker: subprocess.Popen[str],
+    node: subprocess.Popen[str],
 ) -> list[Row]:
-    request = _request(folder / "tiny.req", "tiny", np.random.default_rng(1).random((1, 16), "f4"))
     rows: list[Row] = []
     for connections in CONNECTIONS:
         direct = _Load(load, folder / "worker", connections, request, [worker])
         forwarded = _Load(load, folder / "node", connections, request, [worker, node])
         measures: list[Callable[[], float]] = [lambda: _raw_per_s(model, (1, 16)), direct, forwarded]
         raw, ours, relayed = alternate(measures, passes=PASSES)
-        name = f"tiny, binary, {connections} connection{'s' if connections > 1 else ''}"
+        name = f"tiny model, binary, {_times(connections)}"
         note = f"p50 {direct.p50_us:.0f} us, p99 {direct.p99_us:.0f} us"
-        rows.append(Row(name, ours, "/s", "raw onnxruntime calls/s", raw, GOALS[connections], note))
+        peer, goal = "raw onnxruntime calls/s", GOALS.get(connections)
+        rows.append(Row(name, ours.median, "/s", peer, raw.median, goal, note, headline=goal is not None).of(ours))
         cost, hop = direct.cpu_us, forwarded.cpu_us
-        rows.append(Row("  forwarded by the node", relayed, "/s", "direct/s", ours, None, ""))
-        rows.append(Row("  its CPU a request, both processes", hop, "us", "us direct", cost, None, "at most 1.4"))
+        rows.append(Row(f"{name}, forwarded by the node", relayed.median, "/s", "direct/s", ours.median).of(relayed))
+        rows.append(Row(f"{name}, forwarded, CPU a request", hop, "us", "us direct", cost, 1.4, less=True))
     return rows
+
+
+def _beside_uvicorn(folder: Path, load: Path, requests: dict[str, Path]) -> list[Row]:
+    rows: list[Row] = []
+    for form, connections in itertools.product(requests, CONNECTIONS):
+        loads = [_Load(load, folder / server, connections, requests[form], []) for server in ("worker", "peer")]
+        ours, peer = alternate(loads, passes=PEER_PASSES)
+        name = f"tiny model, {form}, {_times(connections)}"
+        goal = PEER_GOALS.get(connections)
+        row = Row(name, ours.median, "/s", "uvicorn + starlette/s", peer.median, goal, headline=goal is not None)
+        rows.append(row.of(ours))
+    return rows
+
+
+def _times(connections: int) -> str:
+    return f"{connections} connection{'s' if connections > 1 else ''}"
 
 
 def _wide(folder: Path, load: Path, model: Path) -> list[Row]:
@@ -69,7 +107,7 @@ def _wide(folder: Path, load: Path, model: Path) -> list[Row]:
     measures = [lambda: _raw_per_s(model, x.shape), _Load(load, folder / "worker", 8, request, [])]
     raw, ours = alternate(measures, passes=PASSES)
     name = f"1 to 10 ms model, {LARGE_BYTES} B binary, 8 connections"
-    return [Row(name, ours, "/s", "raw onnxruntime calls/s", raw, 0.9)]
+    return [Row(name, ours.median, "/s", "raw onnxruntime calls/s", raw.median, 0.9, headline=True).of(ours)]
 
 
 class _Load:
@@ -128,6 +166,14 @@ def _request(path: Path, model: str, x: np.ndarray) -> Path:
     head = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
     lines = f"Inference-Header-Content-Length: {len(head)}\r\nContent-Length: {len(head) + x.nbytes}\r\n\r\n"
     path.write_bytes(f"POST /v2/models/{model}/infer HTTP/1.1\r\nHost: node\r\n{lines}".encode() + head + x.tobytes())
+    return path
+
+
+def _json(path: Path, x: np.ndarray) -> Path:
+    tensor = {"name": "x", "shape": x.shape, "datatype": "FP32", "data": [round(float(v), 6) for v in x.ravel()]}
+    body = json.dumps({"inputs": [tensor]}, separators=(",", ":")).encode()
+    lines = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    path.write_bytes(f"POST /v2/models/tiny/infer HTTP/1.1\r\nHost: node\r\n{lines}".encode() + body)
     return path
 
 
