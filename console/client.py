@@ -36,6 +36,8 @@ from nodeagent.protocol import (
     DeploymentsPage,
     ExtendRequest,
     GateRequest,
+    Handover,
+    HandoverRequest,
     Hold,
     HoldRequest,
     Imported,
@@ -326,6 +328,11 @@ class AgentClient(DataClient):
     async def review(self, note: str = "") -> Status:
         """Says that another person has looked at what was done as an emergency."""
         return await self._post(Status, "/review", ReviewRequest(node_id=await self.identify(), note=note))
+
+    async def take_over(self, items: list[str], note: str = "") -> Handover:
+        """Says in the node's ledger that the operator takes these over from the last shift."""
+        request = HandoverRequest(node_id=await self.identify(), items=items, note=note)
+        return await self._post(Handover, "/handover", request)
 
     async def take_lease(
         self, holder: str, *, token: int | None = None, release: bool = False, break_held: bool = False

@@ -836,6 +836,21 @@ class ReviewRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     note: str = ""
 
 
+class HandoverRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST handover: the sender takes over `items`, as the console lists what stands here."""
+
+    node_id: str
+    items: list[str]
+    note: str = ""
+
+
+class Handover(msgspec.Struct, frozen=True, kw_only=True):
+    """What was taken, and by whom: one ledger entry `handover.take` an item."""
+
+    by: str
+    items: list[str]
+
+
 class TrustSigner(msgspec.Struct, frozen=True, kw_only=True):
     """One allowed signer: who, with which key, for what."""
 
@@ -1140,6 +1155,7 @@ ROUTES: dict[tuple[str, str], tuple[Any, Any, bool]] = {
     ("POST", "/agent/v1/hold/release"): (HoldRequest, Status, True),
     ("POST", "/agent/v1/out-of-service"): (OutOfServiceRequest, Status, True),
     ("POST", "/agent/v1/review"): (ReviewRequest, Status, True),
+    ("POST", "/agent/v1/handover"): (HandoverRequest, Handover, False),
 }
 
 # What brings something new to the node, or changes who may: of those who operate, only who releases may. Who operates

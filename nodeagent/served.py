@@ -19,6 +19,7 @@ from nodeagent.handlers.blobs import BlobHandlers
 from nodeagent.handlers.checks import CheckHandlers
 from nodeagent.handlers.clock import ClockHandlers
 from nodeagent.handlers.deployments import DeploymentHandlers
+from nodeagent.handlers.handover import HandoverHandlers
 from nodeagent.handlers.hold import HoldHandlers
 from nodeagent.handlers.imports import ImportHandlers
 from nodeagent.handlers.labels import LabelHandlers
@@ -127,6 +128,7 @@ class Served:
             ProbeHandlers(),
             TrustHandlers(parts, node.node_id, policy),
             ReviewHandlers(parts, node.board, status.status),
+            HandoverHandlers(parts),
         )
         found: dict[tuple[str, str], Endpoint] = {}
         for noun in nouns:

@@ -194,7 +194,7 @@ def test_every_route_of_the_protocol_has_a_method(tiny_agent: Any) -> None:
             client.deployments(), client.stage("m", "s", window_s=60, lease=1), client.deployment("d"),
             client.extend("d", 60, lease=1), client.revert("b", lease=1, window_s=60), client.bindings(),
             client.bind({}, base_revision=1, lease=1), client.lease(), client.take_lease("a"), client.hold("r"),
-            client.release(), client.out_of_service("r"), client.trust(), client.change_trust("{}", "s", lease=1), client.review(),
+            client.release(), client.out_of_service("r"), client.trust(), client.change_trust("{}", "s", lease=1), client.review(), client.take_over(["hold"]),
             client.gate("d", lease=1, rows=10, agreement_min=0.9), client.shadow("d", lease=1, seconds=60),
             client.probe(protocol.ProbeRequest(node_id="n", url="tcp://127.0.0.1:502")),
             *(client.advance("d", verb, lease=1) for verb in ("preflight", "activate", "confirm", "rollback")),

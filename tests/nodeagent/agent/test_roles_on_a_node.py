@@ -17,6 +17,7 @@ LEAST = {
     "POST /alerts/{id}/acknowledge": MONITOR,
     "POST /passport": MONITOR,
     "POST /hold": MONITOR,
+    "POST /handover": MONITOR,
     "POST /hold/release": OPERATE,
     "POST /alerts/{id}/shelve": OPERATE,
     "PUT /alerts/rules": OPERATE,
