@@ -29,6 +29,7 @@ LEAST = {
     "POST /bundles/{name}/revert": OPERATE,
     "POST /lease": OPERATE,
     "POST /out-of-service": OPERATE,
+    "POST /rehearse": OPERATE,
     "POST /review": OPERATE,
     "POST /tap/{bundle}/replay": OPERATE,
     "POST /upgrade/confirm": OPERATE,
