@@ -75,5 +75,5 @@ def ballast(host: Host) -> Finding:
     try:
         size = (host.state / "ballast").stat().st_size
     except FileNotFoundError:
-        return warn("it was given up to a full disk", "Free room; it is taken again by itself.")
+        return warn("not held: never taken yet, or given up to a full disk", "Free room; it is taken by itself.")
     return ok(f"{size / 1e6:.0f} MB held back")
