@@ -55,7 +55,7 @@ def draw(plot: Plot, width: int, height: int, *, ascii: bool = False) -> Picture
     """The chart; None where there are no points or no room. Blocks: call it in a thread."""
     if width < WIDTH_MIN or height < HEIGHT_MIN or not any(v is not None for s in plot.series for _, v in s.points):
         return None
-    low, high = _bounds(plot)
+    low, high = bounds_of(plot)
     near = [limit for limit in plot.limits if low <= limit.value <= high]
     legend = _legend(plot, near, width, ascii=ascii)
     text = _built(plot, near, (low, high), width, height - len(legend) - 1, ascii=ascii)
@@ -80,18 +80,18 @@ def draw(plot: Plot, width: int, height: int, *, ascii: bool = False) -> Picture
     )
 
 
-def _bounds(plot: Plot) -> tuple[float, float]:
+def bounds_of(plot: Plot) -> tuple[float, float]:
     """From zero, or below, to above what is shown and the limits that are not too far off."""
     known = [value for series in plot.series for _, value in series.points if value is not None]
     low, high = min(0.0, *known), max(0.0, *known)
     size = max(abs(low), abs(high)) or 1.0
     # A little more than the limit, so that its line is not the frame.
     near = [1.02 * limit.value for limit in plot.limits if abs(limit.value) <= LIMIT_FAR * size]
-    steps = _steps(min(low, *near, 0.0), max(high, *near, 0.0))
+    steps = round_steps(min(low, *near, 0.0), max(high, *near, 0.0))
     return steps[0], steps[-1]
 
 
-def _steps(low: float, high: float) -> list[float]:
+def round_steps(low: float, high: float) -> list[float]:
     """Round figures from below `low` to above `high`, in steps of 1, 2 or 5."""
     span = (high - low) or 1.0
     size = 10.0 ** math.floor(math.log10(span / 4))
@@ -128,7 +128,7 @@ def _built(
         marks = ticks(window, columns)
         figure.ruler("x").lim(window.first_s, window.last_s)
         figure.ruler("x").ticks([at for at, _ in marks], [words for _, words in marks])
-        steps = _steps(*bounds)
+        steps = round_steps(*bounds)
         figure.ruler("y").lim(steps[0], steps[-1])
         figure.ruler("y").ticks(steps, [f"{step:g}" for step in steps])
         figure.label("time of this console's clock", "x")

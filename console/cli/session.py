@@ -26,6 +26,7 @@ from console.view import NodeAddress
 from store.catalog import Catalog
 
 LINE_CHARS_MAX = 10_000
+DOCUMENT_LINE_CHARS_MAX = 1 << 20
 
 
 class Session:
@@ -106,6 +107,11 @@ class Session:
     def line(self, text: str = "") -> None:
         """One line, cleaned at the last hop whatever it holds."""
         self._out.write(clean(text, LINE_CHARS_MAX) + "\n")
+
+    def document(self, text: str) -> None:
+        """A whole document on standard output, each of its lines cleaned as any other."""
+        for line in text.splitlines():
+            self._out.write(clean(line, DOCUMENT_LINE_CHARS_MAX) + "\n")
 
     def lines(self, texts: Sequence[str]) -> None:
         for text in texts:
