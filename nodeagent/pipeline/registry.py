@@ -43,6 +43,7 @@ SINKS: Final = {
     "http": "nodeagent.sinks.http",
     "file": "nodeagent.sinks.file",
     "modbus.write": "nodeagent.sinks.modbus_write",
+    "opcua.write": "nodeagent.sinks.opcua_write",
 }
 # Library that a connector needs beyond the agent's own -> the extra that brings it.
 EXTRAS: Final = {
@@ -63,6 +64,7 @@ _LIBRARIES: Final = {
     "nodeagent.sources.eip": "pylogix",
     "nodeagent.sinks.mqtt": "aiomqtt",
     "nodeagent.sinks.modbus_write": "pymodbus",
+    "nodeagent.sinks.opcua_write": "asyncua",
 }
 
 

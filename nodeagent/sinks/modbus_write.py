@@ -1,54 +1,46 @@
-"""`type = "modbus.write"`: a decision into a register of a PLC, inside the guard that the node's binding sets.
-
-Nothing is written in dry run, which is the default: the telemetry says what would be. Armed are a deployment and the
-node's local switch together; then the register follows the decision, and `safe` brings it to the safe value at once.
-"""
+"""`type = "modbus.write"`: a decision into a holding register or a coil of a PLC, inside the guard of the binding."""
 
 from __future__ import annotations
 
-import asyncio
-from typing import Annotated
+from collections.abc import Awaitable
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 
-from nodeagent.pipeline.options import Options, Seconds
-from nodeagent.pipeline.outcome import IDLE, Outcome
 from nodeagent.pipeline.section import Section
-from nodeagent.protocol import SinkTelemetry
-from nodeagent.sinks.ending import ended
-from nodeagent.sinks.modbus_writer import ModbusWriter, state_of
-from nodeagent.sinks.sink import SinkContext, SinkFailed
-from nodeagent.sinks.write_guard import Guard
-from nodeagent.sources.modbus_link import ModbusLink, endpoint
-from nodeagent.sources.registers import TYPES, Item, address, encode, order_for
+from nodeagent.sinks.sink import SinkContext
+from nodeagent.sinks.writable import Writable, WriteLost, WriteRefused
+from nodeagent.sinks.write_back import WriteBack, WriteOptions
+from nodeagent.sources.modbus_link import DeviceRefused, LinkLost, ModbusLink, endpoint
+from nodeagent.sources.registers import TYPES, Decoder, Item, address, encode, order_for, plan
+
+COUNTER_MAX: Final = 1 << 16
+T = TypeVar("T")
 
 
-class ModbusWriteOptions(Options, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`value` while the alarm or the decision `when` stands, `safe` otherwise and whenever outputs are held."""
+class ModbusWriteOptions(WriteOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`register` of the device `unit_id`, written as `type` in `order`."""
 
     url: str
     register: str
-    when: str
-    value: float
-    guard: Guard
-    safe: float = 0.0
     type: str = "uint16"
     order: str = "ABCD"
     unit_id: Annotated[int, msgspec.Meta(ge=0, le=255)] = 1
-    timeout: Seconds = Seconds(1.0)
 
     def __post_init__(self) -> None:
         endpoint(self.url)
         written = item(self)
-        for name in ("value", "safe"):
-            number: float = getattr(self, name)
-            if not self.guard.low <= number <= self.guard.high:
-                raise ValueError(f"{name!r} lies outside the guard's limits")
+        self.check_limits()
+        for number in (self.value, self.safe):
             encode(written, number)
         if self.guard.heartbeat and (
             address(self.guard.heartbeat).table != "holding" or self.guard.heartbeat == self.register
         ):
             raise ValueError("the guard's 'heartbeat' is a holding register of its own")
+
+    @property
+    def place(self) -> str:
+        return self.register
 
 
 OPTIONS = ModbusWriteOptions
@@ -66,117 +58,53 @@ def item(options: ModbusWriteOptions) -> Item:
     return Item(options.register, place, kind, order)
 
 
-class ModbusWrite:
-    """The sink. `allow_is_bound`: the allow-list stands in the node's binding."""
+class Register:
+    """A register over an open connection."""
 
-    def __init__(self, options: ModbusWriteOptions, context: SinkContext, *, allow_is_bound: bool) -> None:
-        self.options = options
-        self.would_write_total = 0
-        self._clock = context.clock
-        self._allow_is_bound = allow_is_bound
-        self._refusal = self._refusal_when(armed=context.write_back == "armed")
-        self._writer = self._new_writer()
-        self._task: asyncio.Task[None] | None = None
-        self._running = False
-        self._standing: bool | None = None
+    def __init__(self, link: ModbusLink, item: Item, heartbeat: str) -> None:
+        self._link = link
+        self._item = item
+        self._heartbeat = heartbeat
+        (self._block,) = plan([item], max_gap=0, block_max=4)
+        self._decoder = Decoder([item], self._block)
 
-    @property
-    def armed(self) -> bool:
-        """Whether this sink writes to the plant."""
-        return not self._refusal
+    async def read(self) -> float:
+        return float(self._decoder.decode(await _asked(self._link.read(self._block)))[0])
 
-    async def start(self) -> None:
-        self._running = True
-        self._start_writer()
+    async def write(self, value: float) -> None:
+        await _asked(self._link.write(self._item.address, encode(self._item, value)))
 
-    async def arm(self, on: bool) -> None:
-        """The next valid decision is the first that is written. Raises SinkFailed as `safe` does."""
-        if (refusal := self._refusal_when(armed=on)) == self._refusal:
-            return
-        try:
-            if self.armed:
-                await self.safe()
-        finally:
-            await self._end_writer()
-            self._refusal, self._writer = refusal, self._new_writer()
-            if self._running:
-                self._start_writer()
+    def reads_as(self, value: float) -> float:
+        return float(self._decoder.decode(encode(self._item, value))[0])
 
-    def offer(self, outcome: Outcome) -> None:
-        o = self.options
-        if not outcome.valid:
-            if outcome.decision == IDLE:
-                self._writer.alive()
-            return
-        standing = outcome.alarm if o.when == "alarm" else outcome.decision == o.when
-        self.would_write_total += self._standing is not None and standing != self._standing
-        self._standing = standing
-        self._writer.want(o.value if standing else o.safe)
-
-    async def safe(self) -> None:
-        """Brings the register to its safe value where this sink is armed. Raises SinkFailed."""
-        if self.armed:
-            await self._writer.write_now(self.options.safe)
-        elif not self._refusal.startswith("dry run"):
-            raise SinkFailed(self._refusal)
+    async def beat(self, count: int) -> None:
+        await _asked(self._link.write(address(self._heartbeat), [count % COUNTER_MAX]))
 
     async def close(self) -> None:
-        """Lets the connection go; the register stays as it is."""
-        self._running = False
-        await self._end_writer()
-
-    def telemetry(self) -> SinkTelemetry:
-        writer = self._writer if self.armed else None
-        return SinkTelemetry(
-            type="modbus.write",
-            state="down" if self._fault() else state_of(writer, running=self._running),
-            delivered_total=self._writer.written_total,
-            waiting=int(self.armed and self._writer.behind),
-            dropped_total=self._writer.refused_total,
-            reason=self._told(),
-        )
-
-    def _told(self) -> str:
-        o, writer = self.options, self._writer
-        if fault := self._fault():
-            return fault
-        if self.armed:
-            value = "not known" if writer.reads is None else f"{writer.reads:g}"
-            return f"armed; {writer.reason}" if writer.reason else f"armed; {o.register} reads {value}"
-        if self._standing is None:
-            return self._refusal
-        return f"{self._refusal}; would write {o.value if self._standing else o.safe:g} to {o.register}"
-
-    def _fault(self) -> str:
-        """What ended the writer, which nothing should."""
-        if self._task is None or not self._task.done() or self._task.cancelled():
-            return ""
-        return f"the writer ended: {self._task.exception()!r}"
-
-    def _refusal_when(self, *, armed: bool) -> str:
-        o = self.options
-        return o.guard.refusal(o.register, armed=armed, allow_is_bound=self._allow_is_bound)
-
-    def _new_writer(self) -> ModbusWriter:
-        o = self.options
-        return ModbusWriter(self._connect, item(o), o.guard, self._clock, safe=o.safe)
-
-    def _start_writer(self) -> None:
-        if self.armed:
-            self._task = asyncio.create_task(self._writer.run(), name=f"write {self.options.register}")
-
-    async def _end_writer(self) -> None:
-        if self._task is not None:
-            await ended(self._task)
-            self._task = None
-            await self._writer.close()
-
-    async def _connect(self) -> ModbusLink:
-        o = self.options
-        return await ModbusLink.open(o.url, unit_id=o.unit_id, timeout_s=float(o.timeout))
+        self._link.close()
 
 
-def create(section: Section, context: SinkContext) -> ModbusWrite:
+async def _asked(work: Awaitable[T]) -> T:
+    try:
+        return await work
+    except LinkLost as error:
+        raise WriteLost(str(error)) from error
+    except DeviceRefused as error:
+        raise WriteRefused(str(error)) from error
+
+
+def create(section: Section, context: SinkContext) -> WriteBack:
     """The sink of a section."""
     assert isinstance(section.options, ModbusWriteOptions)
-    return ModbusWrite(section.options, context, allow_is_bound=section.is_bound("guard", "allow"))
+    return sink(section.options, context, allow_is_bound=section.is_bound("guard", "allow"))
+
+
+def sink(options: ModbusWriteOptions, context: SinkContext, *, allow_is_bound: bool) -> WriteBack:
+    """Writes by `options`. `allow_is_bound`: the allow-list stands in the node's binding."""
+
+    async def connect() -> Writable:
+        o = options
+        link = await _asked(ModbusLink.open(o.url, unit_id=o.unit_id, timeout_s=float(o.timeout)))
+        return Register(link, item(o), o.guard.heartbeat)
+
+    return WriteBack("modbus.write", options, context, connect, allow_is_bound=allow_is_bound)

@@ -66,6 +66,12 @@ class WritesBack(Protocol):
         Disarming leaves the safe value behind it. Raises SinkFailed when that did not arrive; it is disarmed then too.
         """
 
+    def doubt(self, reason: str) -> None:
+        """What it decides by is not trusted any more: disarmed at once, whatever `arm` said, until told "".
+
+        The safe value is left behind; that it did not arrive stands in the telemetry.
+        """
+
 
 class SinkFailed(Exception):
     """The other end did not do what was asked; the text says which, what and why."""

@@ -52,6 +52,10 @@ class Opcua:
         self._asked_us = 0
 
     @property
+    def changed(self) -> str:
+        return self._device.changed
+
+    @property
     def bad_items(self) -> list[str]:
         notes = [text for text in (self._device.changed, self._device.problem) if text]
         return notes + self._latest.bad_items

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import datetime
 import logging
+import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -28,6 +29,18 @@ QUEUE: Final = 10
 CURRENT_TIME: Final = "i=2258"  # Server_ServerStatus_CurrentTime: changes as long as the subscription lives
 _BUILD_INFO: Final = {"product": "i=2261", "manufacturer": "i=2263", "version": "i=2264", "build": "i=2265"}
 _NAMESPACES: Final = "i=2255"
+_WHOLE: Final = {
+    "SByte": (-(1 << 7), (1 << 7) - 1),
+    "Byte": (0, (1 << 8) - 1),
+    "Int16": (-(1 << 15), (1 << 15) - 1),
+    "UInt16": (0, (1 << 16) - 1),
+    "Int32": (-(1 << 31), (1 << 31) - 1),
+    "UInt32": (0, (1 << 32) - 1),
+    "Int64": (-(1 << 63), (1 << 63) - 1),
+    "UInt64": (0, (1 << 64) - 1),
+}
+_KINDS: Final = dict(enumerate(("Boolean", *_WHOLE, "Float", "Double"), 1))  # OPC UA Part 6, 5.1.2
+_FLOAT_MAX: Final = 3.4028234663852886e38
 POLICIES: Final[dict[str, Any]] = {
     "Basic256Sha256": security_policies.SecurityPolicyBasic256Sha256,
     "Aes128Sha256RsaOaep": security_policies.SecurityPolicyAes128Sha256RsaOaep,
@@ -37,6 +50,10 @@ POLICIES: Final[dict[str, Any]] = {
 
 class LinkLost(Exception):
     """The session is gone or was refused; make a new one. The text says why."""
+
+
+class Refused(Exception):
+    """The server does not write this; the session is fine. The text says why."""
 
 
 class Sample(NamedTuple):
@@ -84,6 +101,24 @@ class OpcuaLink:
     async def read(self, nodes: Sequence[str]) -> list[Sample]:
         """Their values now, in one request; a node that is not there is a Bad sample. Raises LinkLost."""
         return [sample(value) for value in await self._values(nodes)]
+
+    async def kinds(self, nodes: Sequence[str]) -> list[str]:
+        """The type that each is written in, such as Float; "" where the server has none for it. Raises LinkLost."""
+        values, types = await self._values(nodes), await self._values(nodes, ua.AttributeIds.DataType)
+        return [_kind(value.Value, told.Value) for value, told in zip(values, types, strict=True)]
+
+    async def write(self, node: str, value: float, kind: str) -> None:
+        """Writes the value as `kind`, without times: few servers let a client set them. Raises LinkLost, Refused."""
+        there = ua.DataValue(ua.Variant(stored(value, kind), ua.VariantType[kind]))
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                (status,) = await self._client.uaclient.write_attributes(
+                    [self._node(node)], [there], ua.AttributeIds.Value
+                )
+        except Exception as error:
+            raise LinkLost(f"no answer: {_why(error)}") from error
+        if not status.is_good():
+            raise Refused(f"{node}: {status.name}")
 
     async def subscribe(
         self, nodes: Sequence[str], heard: Callable[[int, Sample], None], *, every_s: float
@@ -134,16 +169,19 @@ class OpcuaLink:
         ]
 
     async def close(self) -> None:
-        """Says goodbye, for at most CLOSE_S_MAX."""
-        with contextlib.suppress(Exception):  # of a session that is given up nothing is wanted any more
-            async with asyncio.timeout(CLOSE_S_MAX):
-                await self._client.disconnect()
+        """Says goodbye, for at most CLOSE_S_MAX; the socket is closed in any case."""
+        try:
+            with contextlib.suppress(Exception):  # of a session that is given up nothing is wanted any more
+                async with asyncio.timeout(CLOSE_S_MAX):
+                    await self._client.disconnect()
+        finally:
+            self._client.disconnect_socket()
 
-    async def _values(self, nodes: Sequence[str]) -> list[Any]:
+    async def _values(self, nodes: Sequence[str], attribute: Any = ua.AttributeIds.Value) -> list[Any]:
         ids = [self._node(node) for node in nodes]
         try:
             async with asyncio.timeout(self._timeout_s):
-                answers: list[Any] = await self._client.uaclient.read_attributes(ids, ua.AttributeIds.Value)
+                answers: list[Any] = await self._client.uaclient.read_attributes(ids, attribute)
         except Exception as error:
             raise LinkLost(f"no answer: {_why(error)}") from error
         if len(answers) != len(nodes):
@@ -186,6 +224,36 @@ def sample(told: Any) -> Sample:
     except Missing as missing:
         return Sample(float("nan"), BAD, reason or str(missing), source_us)
     return Sample(value, quality, reason, source_us)
+
+
+def counter_max(kind: str) -> int:
+    """The highest number of a counter in a place of this type; 16 bits where it has more."""
+    return int(min(_WHOLE.get(kind, (0, 0xFFFF))[1], 0xFFFF)) if kind != "Boolean" else 1
+
+
+def stored(value: float, kind: str) -> bool | int | float:
+    """`value` as it stands in a place of this type. Raises Refused where no such value can."""
+    if kind == "Boolean" and value in (0, 1):
+        return bool(value)
+    if kind == "Double":
+        return value
+    if kind == "Float":
+        return struct.unpack("<f", struct.pack("<f", value))[0] if abs(value) <= _FLOAT_MAX else _no(value, kind)
+    low, high = _WHOLE.get(kind, (1, 0))
+    return int(value) if low <= value <= high and value == int(value) else _no(value, kind)
+
+
+def _no(value: float, kind: str) -> float:
+    raise Refused(f"{value:g} is no value of {kind or 'a variable without a type'}")
+
+
+def _kind(value: Any, told: Any) -> str:
+    if value is not None and value.VariantType.name != "Null":
+        return str(value.VariantType.name)
+    known: Any = told.Value if told is not None else None
+    if known is None or known.NamespaceIndex != 0:
+        return ""
+    return str(_KINDS.get(known.Identifier, ""))
 
 
 async def _secure(client: Any, security: Security, work_dir: Path) -> None:

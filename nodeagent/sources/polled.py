@@ -94,6 +94,10 @@ class Polled:
         self._bad: list[str] = []
 
     @property
+    def changed(self) -> str:
+        return self._device.changed
+
+    @property
     def bad_items(self) -> list[str]:
         return [text for text in (self._device.changed, self._device.problem) if text] + self._bad
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from nodeagent.clock import Clock
 from nodeagent.frame import Frame
@@ -67,3 +67,12 @@ class Source(Protocol):
 
     async def run(self, emit: Emit) -> None:
         """One connection's life. Raises SourceLost when it is lost; returns when there will be no more data."""
+
+
+@runtime_checkable
+class KnowsDevice(Protocol):
+    """A source that remembers what its device told of itself."""
+
+    @property
+    def changed(self) -> str:
+        """What of the device is not as a person accepted it; empty: all is."""

@@ -9,7 +9,7 @@ from nodeagent.clock import Clock
 from nodeagent.pipeline import registry
 from nodeagent.pipeline.config import PipelineConfig
 from nodeagent.protocol import SourceTelemetry
-from nodeagent.sources.source import Emit, Source, SourceContext
+from nodeagent.sources.source import Emit, KnowsDevice, Source, SourceContext
 from nodeagent.sources.supervise import Supervisor
 
 
@@ -30,6 +30,14 @@ class Intakes:
         """The sources of a pipeline, not connected."""
         sources = [registry.source(section.use)[1](section, context) for section in config.sources]
         return cls(sources, emit, context.clock, failed=failed)
+
+    @property
+    def changed(self) -> str:
+        """Which devices are not what a person accepted, and how; empty: all are."""
+        sources = [supervisor.source for supervisor in self._supervisors]
+        return "; ".join(
+            f"{each.id}: {each.changed}" for each in sources if isinstance(each, KnowsDevice) and each.changed
+        )
 
     def open(self) -> None:
         """Starts connecting."""

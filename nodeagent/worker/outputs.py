@@ -53,6 +53,12 @@ class Outputs:
         problems = [problem for problem in results if problem]
         return problems + (await self.safe() if self.held else [])
 
+    def doubt(self, reason: str) -> None:
+        """Disarms what writes to a plant until told "", whatever `arm` says; never waits."""
+        for _, sink in self._sinks:
+            if isinstance(sink, WritesBack):
+                sink.doubt(reason)
+
     async def hold(self, on: bool) -> list[str]:
         """Holds: no outcome acts any more, and the safe values are written. Releases: the next outcome acts again."""
         self.held = on

@@ -67,6 +67,7 @@ class Plant:
         self._working: asyncio.Task[None] | None = None
         self._intakes: Intakes | None = None
         self._outputs: Outputs | None = None
+        self._doubt = ""
 
     def start(self) -> None:
         """Starts the engine's task: frames may be fed from here on."""
@@ -85,6 +86,7 @@ class Plant:
         self._outputs = Outputs.create(
             self._config, sink_context(self._activation, self._config, self._clock, recorder)
         )
+        self._doubt = ""
         await self._outputs.start()
         if held:
             await self._outputs.hold(True)
@@ -185,6 +187,9 @@ class Plant:
             self._stats.outcome(outcome)
         self.drift.saw(outcomes)
         self.alarm.saw(outcomes)
+        if self._intakes is not None and (changed := self._intakes.changed) != self._doubt:
+            self._doubt = changed
+            self._outputs.doubt(changed)
         self._outputs.offer(outcomes)
 
     def _ended(self, task: asyncio.Task[None]) -> None:

@@ -1,4 +1,4 @@
-"""OpenSSH servers for tests: run as this user on free loopback ports, with throw-away keys, ended by their pid."""
+"""OpenSSH and other servers that are not ours: on free loopback ports, with throw-away keys, ended by their pid."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ import pytest
 
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
 START_S = 10.0
+SERVER_S = 60.0
+ROOT = Path(__file__).parents[2]
+OPCUA_VERSION = "2.182.2"
 
 
 def ssh_keygen(path: Path, *options: str) -> str:
@@ -170,3 +173,82 @@ def _lab() -> Iterator[SshLab]:
     finally:
         lab.stop()
         shutil.rmtree(folder)
+
+
+class Server:
+    """A process that answers on `port`; may be killed, frozen and started again on the same port."""
+
+    def __init__(self, *command: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> None:
+        self.port = free_port()
+        self.folder = ""
+        self._command, self._cwd, self._env = command, cwd, env
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *more: str) -> None:
+        words = [word.replace("{port}", str(self.port)) for word in (*self._command, *more)]
+        self._process = subprocess.Popen(
+            words,
+            cwd=self._cwd,
+            env=os.environ | (self._env or {}),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + SERVER_S
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return
+            except OSError:
+                if time.monotonic() > deadline or self._process.poll() is not None:
+                    raise
+                time.sleep(0.02)
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def signal(self, number: int) -> None:
+        assert self._process is not None
+        os.kill(self._process.pid, number)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+@pytest.fixture(scope="session")
+def server() -> type[Server]:
+    """Makes servers of other programs; who makes one ends it."""
+    return Server
+
+
+@pytest.fixture(scope="session")
+def opcua_modules() -> Path:
+    """node_modules with node-opcua-server, from npm into build/npm, once: 20 seconds and 70 MB on a new machine."""
+    folder = ROOT / "build" / "npm"
+    if not (folder / "node_modules" / "node-opcua-server").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        npm = shutil.which("npm") or "npm"
+        words = ("install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(folder))
+        subprocess.run([npm, *words, f"node-opcua-server@{OPCUA_VERSION}"], check=True, capture_output=True)
+    return folder / "node_modules"
+
+
+@pytest.fixture(scope="module")
+def standing_opcua(opcua_modules: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for all tests of a file, since it takes seconds to start."""
+    words = (shutil.which("node") or "node", str(Path(__file__).parent / "sources" / "opcua_server.js"), "{port}")
+    made = Server(*words, env={"OPCUA_MODULES": str(opcua_modules), "HOME": os.environ["HOME"]})
+    made.folder = str(tmp_path_factory.mktemp("pki"))
+    yield made
+    made.kill()
+
+
+@pytest.fixture
+def opcua(standing_opcua: Server) -> Server:
+    """It runs, with three tags."""
+    if not standing_opcua.running:
+        standing_opcua.start("3", standing_opcua.folder)
+    return standing_opcua

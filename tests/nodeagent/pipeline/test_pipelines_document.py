@@ -35,7 +35,8 @@ OPTIONS: dict[str, list[type[Options]]] = {
     **{f"decide {word}": [options] for word, (options, _) in DECISIONS.items()},
     **{f"sink {word}": [registry.sink(word)[0]] for word in registry.SINKS},
 }
-OPTIONS["sink modbus.write"].append(Guard)
+for _word in ("sink modbus.write", "sink opcua.write"):
+    OPTIONS[_word].append(Guard)
 HEAD = 'schema = 1\nname = "n"\n[[source]]\nid = "s"\ntype = "push"\ntags = ["camera", "sound", "x"]\n'
 MODEL, DECIDE = '[model]\ninputs = ["x"]\n', '[decide]\nuse = "alarm"\nscore = "y"\nhigh = 1.0\n'
 

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from nodeagent.pipeline.options import Seconds
-from nodeagent.sinks.modbus_write import ModbusWrite, ModbusWriteOptions
+from nodeagent.sinks.modbus_write import ModbusWriteOptions
+from nodeagent.sinks.modbus_write import sink as make_sink
 from nodeagent.sinks.sink import SinkFailed
+from nodeagent.sinks.write_back import WriteBack
 from nodeagent.sinks.write_guard import Guard
 
 REGISTER, HEARTBEAT = 100, 101
@@ -19,20 +21,20 @@ VALUE, SAFE = 1, 3
 
 
 @pytest.fixture
-def sink_of(plc: Any, context_of: Any) -> Callable[..., ModbusWrite]:
-    def make(*, armed: bool = True, allow_is_bound: bool = True, guard: Any = None, **options: Any) -> ModbusWrite:
+def sink_of(plc: Any, context_of: Any) -> Callable[..., WriteBack]:
+    def make(*, armed: bool = True, allow_is_bound: bool = True, guard: Any = None, **options: Any) -> WriteBack:
         words: dict[str, Any] = {"allow": ("holding:100", "holding:101"), "low": 0, "high": 5, "dry_run": False}
         words |= {"heartbeat_every": Seconds(0.05)} | (guard or {})
         plain: dict[str, Any] = {"register": "holding:100", "when": "alarm", "value": VALUE, "safe": SAFE}
         made = ModbusWriteOptions(url=plc.url, timeout=Seconds(0.5), guard=Guard(**words), **(plain | options))
         context = context_of(write_back="armed" if armed else "dry_run")
-        return ModbusWrite(made, context, allow_is_bound=allow_is_bound)
+        return make_sink(made, context, allow_is_bound=allow_is_bound)
 
     return make
 
 
 @contextlib.asynccontextmanager
-async def running(sink: ModbusWrite) -> AsyncIterator[ModbusWrite]:
+async def running(sink: WriteBack) -> AsyncIterator[WriteBack]:
     await sink.start()
     try:
         yield sink
@@ -214,5 +216,31 @@ def test_a_place_outside_the_allow_list_is_never_written(plc, sink_of, outcome_o
                 await sink.safe()
             assert sink.telemetry().delivered_total == 0
         assert [await plc.register(number) for number in (100, 101, 102)] == [0, 0, 0]
+
+    asyncio.run(scenario())
+
+
+def test_while_its_source_is_doubted_the_safe_value_stands_and_no_decision_is_written(
+    plc, sink_of, outcome_of, until
+) -> None:
+    plc.start()
+
+    async def scenario() -> None:
+        async with running(sink_of()) as sink:
+            sink.offer(outcome_of("alarm"))
+            await until(lambda: sink.telemetry().delivered_total == 1, "it is written")
+            sink.doubt("plc: source changed: version 1 -> 2")
+            sink.offer(outcome_of("alarm"))
+            await until(lambda: not sink.armed, "it is disarmed")
+            sink.offer(outcome_of("alarm"))
+            await sink.arm(True)
+            assert await plc.register(REGISTER) == SAFE
+            assert "dry run: plc: source changed: version 1 -> 2; would write 1" in sink.telemetry().reason
+            sink.doubt("")
+            await until(lambda: sink.armed, "it is armed again")
+            assert await plc.register(REGISTER) == SAFE
+            sink.offer(outcome_of("alarm"))
+            await until(lambda: sink.telemetry().state == "up" and sink.telemetry().delivered_total, "it is written")
+            assert await plc.register(REGISTER) == VALUE
 
     asyncio.run(scenario())

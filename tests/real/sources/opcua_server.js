@@ -1,5 +1,6 @@
 // A node-opcua server (MIT) for tests, on the loopback: node opcua_server.js PORT TAGS FOLDER ; ends by itself after 300 s.
-// T0..Tn change at 20 Hz, Still never does, Bad goes round Bad, Uncertain and Good, Text is no number; user op / secret.
+// T0..Tn change at 20 Hz, Still never does, Bad goes round Bad, Uncertain and Good, Text is no number;
+// Valve, Ratio and Beat may be written, Locked may not, Deaf says yes and stays 0; user op / secret.
 const path = require("path");
 const load = (name) => require(path.join(process.env.OPCUA_MODULES, name));
 const { OPCUAServer } = load("node-opcua-server");
@@ -27,6 +28,12 @@ const [port, tags, folder, version] = [+process.argv[2], +process.argv[3], proce
   const bad = variable("Bad", "Double");
   variable("Still", "Double", 7);
   variable("Text", "String", "idle");
+  for (const [name, dataType] of [["Valve", "UInt16"], ["Ratio", "Float"], ["Beat", "Byte"]]) variable(name, dataType, 0);
+  const deaf = () => new Variant({ dataType: DataType.Int32, value: 0 });
+  const stubborn = { componentOf: plant, browseName: "Deaf", nodeId: "s=Deaf", dataType: "Int32" };
+  space.addVariable({ ...stubborn, value: { get: deaf, set: () => StatusCodes.Good } });
+  const locked = { componentOf: plant, browseName: "Locked", nodeId: "s=Locked", dataType: "Double" };
+  space.addVariable({ ...locked, accessLevel: "CurrentRead", value: new Variant({ dataType: DataType.Double, value: 1 }) });
   let count = 0;
   const states = [StatusCodes.BadSensorFailure, StatusCodes.UncertainLastUsableValue, StatusCodes.Good];
   const tick = () => {

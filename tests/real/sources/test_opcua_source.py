@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,34 +28,10 @@ VERSION = "2.182.2"
 FLOWING_S = 15.0
 
 
-@pytest.fixture(scope="session")
-def modules() -> Path:
-    """node_modules with node-opcua-server."""
-    folder = ROOT / "build" / "npm"
-    if not (folder / "node_modules" / "node-opcua-server").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        npm = shutil.which("npm") or "npm"
-        words = ("install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(folder))
-        subprocess.run([npm, *words, f"node-opcua-server@{VERSION}"], check=True, capture_output=True)
-    return folder / "node_modules"
-
-
-@pytest.fixture(scope="module")
-def standing(modules: Path, tmp_path_factory: pytest.TempPathFactory, server: Any) -> Iterator[Any]:
-    """One server for all, since it takes seconds to start."""
-    words = (shutil.which("node") or "node", str(SERVER), "{port}")
-    made = server(*words, env={"OPCUA_MODULES": str(modules), "HOME": os.environ["HOME"]})
-    made.folder = str(tmp_path_factory.mktemp("pki"))
-    yield made
-    made.kill()
-
-
 @pytest.fixture
-def plc(standing: Any) -> Any:
+def plc(opcua: Any) -> Any:
     """It runs, with three tags."""
-    if not standing.running:
-        standing.start("3", standing.folder)
-    return standing
+    return opcua
 
 
 def source(plc: Any, context: SourceContext, *names: str, **options: Any) -> Opcua:

@@ -1,37 +1,36 @@
-"""Keeps one register of a PLC at the value that was last decided, over one connection after another.
+"""Keeps one place of a plant at the value that was last decided, over one connection after another.
 
-A PLC that restarts forgets what was written, so after each connect the register is read and, where it differs,
+A PLC that restarts forgets what was written, so after each connect the place is read and, where it differs,
 written again. In between it is read once a period: a value that somebody else wrote is shown and not fought over.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Final, Literal
 
 from nodeagent.clock import Clock
 from nodeagent.sinks.sink import SinkFailed
+from nodeagent.sinks.writable import Writable, WriteLost, WriteRefused
 from nodeagent.sinks.write_guard import Budget, Guard
-from nodeagent.sources.modbus_link import DeviceRefused, LinkLost, ModbusLink
-from nodeagent.sources.registers import Decoder, Item, address, encode, plan
 
 BACKOFF_S_MIN: Final = 0.2
 BACKOFF_S_MAX: Final = 15.0
-COUNTER_MAX: Final = 1 << 16
 
 
-class ModbusWriter:
-    """One register. `want` a value, and `run` brings it there; `write_now` is for the safe value.
+class Writer:
+    """One place, called `name`. `want` a value, and `run` brings it there; `write_now` is for the safe value.
 
     Nothing here asks whether writing is allowed: who makes one has asked the guard.
     """
 
     def __init__(
         self,
-        connect: Callable[[], Awaitable[ModbusLink]],
-        item: Item,
+        connect: Callable[[], Awaitable[Writable]],
+        name: str,
         guard: Guard,
         clock: Clock,
         *,
@@ -45,28 +44,26 @@ class ModbusWriter:
         self.refused_total = 0
         self.reads: float | None = None
         self._connect = connect
-        self._item = item
+        self._name = name
         self._guard = guard
         self._clock = clock
         self._safe = safe
         self._sleep = sleep
         self._jitter = jitter
         self._budget = Budget(guard.max_per_hour)
-        (self._block,) = plan([item], max_gap=0, block_max=4)
-        self._decoder = Decoder([item], self._block)
         self._wanted: float | None = None
         self._written: float | None = None
         self._refused: float | None = None
         self._decided_us: int | None = None
         self._beat_us = 0
         self._counter = 0
-        self._link: ModbusLink | None = None
+        self._link: Writable | None = None
         self._one_at_a_time = asyncio.Lock()
         self._news = asyncio.Event()
 
     @property
     def behind(self) -> bool:
-        """Whether the register is not known to be what was decided."""
+        """Whether the place is not known to be what was decided."""
         return self._wanted is not None and self._wanted != self._written
 
     def want(self, value: float) -> None:
@@ -86,7 +83,7 @@ class ModbusWriter:
         while True:
             try:
                 await self._life()
-            except LinkLost as lost:
+            except WriteLost as lost:
                 self.reason = str(lost)
             backoff_s = BACKOFF_S_MIN if self.connected else min(backoff_s * 2, BACKOFF_S_MAX)
             await self._close()
@@ -99,26 +96,26 @@ class ModbusWriter:
             for opened in (self._link, None):
                 try:
                     link = opened or await self._connect()
-                except LinkLost as error:
+                except WriteLost as error:
                     raise self._failed(value, error) from error
                 try:
                     await self._write(link, value)
-                except LinkLost as error:
+                except WriteLost as error:
                     if opened is None:
                         raise self._failed(value, error) from error
-                except DeviceRefused as error:
+                except WriteRefused as error:
                     raise self._failed(value, error) from error
                 else:
                     return
                 finally:
                     if opened is None:
-                        link.close()
+                        await link.close()
 
     def _failed(self, value: float, error: Exception) -> SinkFailed:
-        return SinkFailed(f"write {value:g} to {self._item.name}: {error}")
+        return SinkFailed(f"write {value:g} to {self._name}: {error}")
 
     async def _life(self) -> None:
-        """One connection. Raises LinkLost."""
+        """One connection. Raises WriteLost."""
         async with self._one_at_a_time:
             self._link = await self._connect()
             self._written = None  # whatever is there now: a PLC that restarted has forgotten
@@ -132,24 +129,27 @@ class ModbusWriter:
             except TimeoutError:
                 continue
 
-    async def _turn(self, link: ModbusLink) -> None:
-        """Reads, writes where it differs from what is wanted, beats. Raises LinkLost."""
+    async def _turn(self, link: Writable) -> None:
+        """Reads, writes where it differs from what is wanted, beats. Raises WriteLost."""
         try:
-            there = await link.read(self._block)
+            there = await self._seen(link)
             self.connected, self.reason = True, ""
-            self.reads = float(self._decoder.decode(there)[0])
             if self._wanted is not None:
                 await self._settle(link, there, self._wanted)
             await self._beat(link)
-        except (DeviceRefused, SinkFailed) as error:
+        except (WriteRefused, SinkFailed) as error:
             self.reason = str(error)
 
-    async def _settle(self, link: ModbusLink, there: Sequence[int] | Sequence[bool], value: float) -> None:
-        same = [int(word) for word in there] == encode(self._item, value)
-        if same:
+    async def _seen(self, link: Writable) -> float:
+        there = await link.read()
+        self.reads = None if math.isnan(there) else there
+        return there
+
+    async def _settle(self, link: Writable, there: float, value: float) -> None:
+        if there == link.reads_as(value):
             self._written = value
         elif self._written == value:
-            self.reason = f"{self._item.name} reads {self.reads:g} and {value:g} was written: somebody else writes it"
+            self.reason = f"{self._name} reads {there:g} and {value:g} was written: somebody else writes it"
         elif value == self._safe or self._budget.take(self._clock.boottime_us()):
             await self._write(link, value)
         else:
@@ -157,19 +157,18 @@ class ModbusWriter:
             self._refused = value
             self.reason = f"not written: {value:g}, since {self._guard.max_per_hour} writes an hour are allowed"
 
-    async def _write(self, link: ModbusLink, value: float) -> None:
-        """Raises LinkLost, DeviceRefused, or SinkFailed where something else stands there afterwards."""
+    async def _write(self, link: Writable, value: float) -> None:
+        """Raises WriteLost, WriteRefused, or SinkFailed where something else stands there afterwards."""
         self._written = None
-        await link.write(self._item.address, encode(self._item, value))
+        await link.write(value)
         if self._guard.verify_readback:
-            there = await link.read(self._block)
-            self.reads = float(self._decoder.decode(there)[0])
-            if [int(word) for word in there] != encode(self._item, value):
-                raise SinkFailed(f"{self._item.name} reads {self.reads:g} after {value:g} was written")
+            there = await self._seen(link)
+            if there != link.reads_as(value):
+                raise SinkFailed(f"{self._name} reads {there:g} after {value:g} was written")
         self._written, self._refused = value, None
         self.written_total += 1
 
-    async def _beat(self, link: ModbusLink) -> None:
+    async def _beat(self, link: Writable) -> None:
         guard, now_us = self._guard, self._clock.boottime_us()
         if not guard.heartbeat:
             return
@@ -178,14 +177,14 @@ class ModbusWriter:
             return
         if now_us - self._beat_us >= guard.heartbeat_every * 1e6:
             self._beat_us = now_us
-            self._counter = (self._counter + 1) % COUNTER_MAX
-            await link.write(address(guard.heartbeat), [self._counter])
+            self._counter += 1
+            await link.beat(self._counter)
 
     async def _close(self) -> None:
         async with self._one_at_a_time:
             self.connected = False
             if self._link is not None:
-                self._link.close()
+                await self._link.close()
                 self._link = None
 
     async def close(self) -> None:
@@ -193,7 +192,7 @@ class ModbusWriter:
         await self._close()
 
 
-def state_of(writer: ModbusWriter | None, *, running: bool) -> Literal["up", "down", "stopped"]:
+def state_of(writer: Writer | None, *, running: bool) -> Literal["up", "down", "stopped"]:
     """How a sink stands by its writer; without one it is a dry run, and nothing can be down."""
     if not running:
         return "stopped"
