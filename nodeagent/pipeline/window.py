@@ -50,6 +50,7 @@ class Window:
         self._values = np.zeros((0, 0))
         self._quality = np.zeros((0, 0), np.uint8)
         self._times_us = np.zeros(0, np.int64)
+        self._index = np.arange(options.size)
         self._reasons: dict[int, str] = {}
         self._filled = 0
         self._due = 0
@@ -111,13 +112,14 @@ class Window:
 
     def _result(self, frame: Frame) -> Frame:
         o = self._options
-        order = np.roll(np.arange(o.size), -self._at)
+        whole = not self._quality.any() and bool(np.isfinite(self._values).all())
+        order = np.roll(self._index, -self._at)
         quality = self._quality[order]
         counts = quality == GOOD if o.treat_uncertain_as_bad else quality < BAD
-        values = np.where(counts, self._values[order], np.nan)
+        values = self._values[order] if whole else np.where(counts, self._values[order], np.nan)
         times_s = (self._times_us[order] - self._times_us[order][0]) / 1e6
-        parts = [aggregates.aggregate(name, values, times_s, quality) for name in o.aggregates]
-        grade, reasons = self._grade(quality, counts)
+        parts = [aggregates.aggregate(name, values, times_s, quality, whole=whole) for name in o.aggregates]
+        grade, reasons = (np.zeros(len(self._columns), np.uint8), {}) if whole else self._grade(quality, counts)
         count = len(o.aggregates)
         width = len(self._columns)
         result = Frame(

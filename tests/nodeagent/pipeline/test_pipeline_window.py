@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodeagent.frame import BAD, GOOD, UNCERTAIN
-from nodeagent.pipeline.aggregates import aggregate
+from nodeagent.pipeline.aggregates import WHOLE, aggregate
 from nodeagent.pipeline.derive import DeriveOptions, names_in
 
 Make = Callable[..., Any]
@@ -112,6 +112,16 @@ def test_the_time_average_of_any_values_lies_between_the_least_and_the_greatest(
         assert math.isnan(found)
     else:
         assert known.min() - 1e-6 <= found <= known.max() + 1e-6
+
+
+@pytest.mark.parametrize("name", sorted(WHOLE))
+def test_an_aggregate_of_a_window_without_gaps_is_bit_for_bit_that_of_the_general_way(name: str) -> None:
+    random = np.random.default_rng(7)
+    times, quality = np.arange(30.0), np.zeros((30, 5), np.uint8)
+    for scale in (1e-9, 1.0, 1e12):
+        values = random.standard_normal((30, 5)) * scale + random.standard_normal(5) * scale * 100
+        quick, general = (aggregate(name, values, times, quality, whole=whole) for whole in (True, False))
+        assert quick.tobytes() == general.tobytes()
 
 
 def test_settle_counts_from_the_moment_the_machine_runs(step_of: Make, frame_of: Make) -> None:
