@@ -154,6 +154,7 @@ ERRORS: dict[str, tuple[int, Owner]] = {
     "DEPLOYMENT.NOTHING_BEFORE": (409, "operator"),
     "DEPLOYMENT.HOLD": (409, "operator"),
     "DEPLOYMENT.MACHINE_STATE": (409, "operator"),
+    "DEPLOYMENT.WRITE_CONFLICT": (409, "operator"),
     "DEPLOYMENT.OUT_OF_SERVICE": (409, "operator"),
     "UPGRADE.RUNNING": (409, "operator"),
     "UPGRADE.NOT_INSTALLED": (404, "operator"),

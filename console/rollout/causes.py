@@ -24,6 +24,7 @@ _ACTIONS = {
     "DEPLOYMENT.OUT_OF_SERVICE": "when they are in service again: outstation rollout retry {id}",
     "DEPLOYMENT.HOLD": "release the hold, then outstation rollout retry {id}",
     "DEPLOYMENT.MACHINE_STATE": "when the machines are as the bundle asks: outstation rollout retry {id}",
+    "DEPLOYMENT.WRITE_CONFLICT": "outstation node bind NODE..., then outstation rollout retry {id}",
     "CHANGE.NUMBER": "outstation rollout retry {id} --change NUMBER",
     "CHANGE.SECOND_PERSON": "another person: outstation approve {id}; then outstation rollout retry {id}",
     "TRUST.ROLLBACK": "a permit: outstation trust permit BUNDLE NODE...; then outstation rollout retry {id}",

@@ -105,6 +105,7 @@ class Deployer:
         self.shadows.check_free(id_)
 
         async def activate() -> View:
+            await self.preflights.check_writes(await self._rows.find(id_))
             row = await self.trial.activate(id_, actor, fence)
             self.preflights.taken(row)
             return await self.view(row)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 
-from nodeagent.deployment import admission
+from nodeagent.deployment import admission, write_conflicts
 from nodeagent.deployment.activations import MissingBindings
 from nodeagent.deployment.bindings import BindingError
 from nodeagent.deployment.deployment import Event
@@ -77,6 +77,8 @@ class Preflight:
             activation = await self._parts.activations.of(
                 candidate, trial=True, previous=await self._active(row.bundle)
             )
+            if (failure := await write_conflicts.conflict(self._parts, activation)) is not None:
+                return failure
             await self._parts.runtimes.prepare(activation, timeout_s=PREPARE_S_MAX, allow_gap=allow_gap)
         except Refused as error:
             return Failure(error.code, error.message, error.hint)
@@ -101,6 +103,16 @@ class Preflight:
             raise HttpError(failure.code, failure.message, failure.hint)
         await self._on_refused(now)
         return now
+
+    async def check_writes(self, row: Deployment) -> None:
+        """Raises DEPLOYMENT.WRITE_CONFLICT: another bundle may have become active since the preflight."""
+        candidate = await self._candidate(row, row.binding_revision or self._parts.bindings.revision)
+        try:
+            activation = await self._parts.activations.of(candidate, trial=True)
+        except UNUSABLE:  # the switch says what is wrong with it
+            return
+        if (failure := await write_conflicts.conflict(self._parts, activation)) is not None:
+            raise HttpError(failure.code, failure.message, failure.hint)
 
     async def sides(self, row: Deployment) -> tuple[Activation, Activation | None]:
         """The activations of a candidate and of the active revision, for trying them; neither is started.

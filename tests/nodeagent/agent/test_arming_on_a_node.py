@@ -98,3 +98,17 @@ def test_in_a_trial_the_same_section_stays_armed_and_a_changed_one_is_a_dry_run(
     assert is_armed(node, revision) == armed
     node.change(f"/deployments/trial-{high}/rollback")
     node.eventually(lambda: is_armed(node, 2), "the previous revision to be armed again")
+
+
+def test_a_second_bundle_that_would_write_the_same_register_is_refused_with_the_firsts_name(
+    node: Any, workshop: Any
+) -> None:
+    node.stage(workshop.bundle(1, pipeline=pipeline(), name="scale"), "rival")
+    with pytest.raises(
+        node.refusal, match=r"holding:100 of 127\.0\.0\.1:1 unit 1 is written by the bundle press"
+    ) as refused:
+        node.change("/deployments/rival/preflight")
+    assert refused.value.code == "DEPLOYMENT.WRITE_CONFLICT"
+    idle = workshop.bundle(2, pipeline=pipeline().replace("dry_run = false", "dry_run = true"), name="scale")
+    node.stage(idle, "idle")
+    assert node.change("/deployments/idle/preflight")["state"] == "PREFLIGHT_OK"
