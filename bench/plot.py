@@ -23,7 +23,8 @@ def plot(title: str, points: Sequence[tuple[float, float]]) -> str:
         return round(LEFT + across * _PLOT_WIDTH, 1), round(TOP + (1 - up) * _PLOT_HEIGHT, 1)
 
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}"',
+        ' font-family="sans-serif" font-size="12">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/><text x="{LEFT}" y="22">{escape(title)}</text>',
     ]
     for power in range(low, high + 1):

@@ -46,7 +46,8 @@ def page(results: list[Result], notes: str) -> str:
 def _section(result: Result) -> str:
     described = ", ".join(f"{name} {value}" for name, value in result.machine.items())
     lines = [
-        f"Command: `make bench-{result.name}`. {result.day}, {result.took_s} s, load average {result.load:g} at the start.",
+        f"Command: `make bench-{result.name}`.",
+        f"{result.day}, {result.took_s} s, load average {result.load:g} at the start.",
         f"Machine: {described}.\n",
         _table(result.rows, spread=True),
     ]
