@@ -7,6 +7,7 @@ median between 5 and 1000 Hz. Velocity RMS from 10 to 1000 Hz in mm/s, as ISO 20
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -64,27 +65,35 @@ class Vibration(Stateless):
         return NAMES
 
     def apply(self, frame: Frame) -> tuple[Frame | None, int]:
-        quality, reason = int(frame.quality[0]), frame.reasons.get(0, "")
-        values = np.full(len(NAMES), np.nan)
-        if quality < BAD:
-            wave = frame.blob
-            if wave is None or wave.ndim != 1 or wave.size < SAMPLES_MIN:
-                quality, reason = BAD, f"not a waveform of {SAMPLES_MIN} samples or more"
-            else:
-                found = features(wave, self._rate_hz, self._rates_hz, self._options.band_hz)
-                values = np.array([found[name] for name in NAMES])
-        result = Frame(
-            NAMES,
-            values,
-            np.full(len(NAMES), quality, np.uint8),
-            dict.fromkeys(range(len(NAMES)), reason) if quality else {},
-            frame.source_us,
-            frame.received_us,
-            None,
-            frame.source,
-        )
-        # The parts of the waveform's own mark count at the step that made it; here only what has no result.
-        return result, result.mark(~np.isfinite(values), BAD, "no result")
+        band_hz = self._options.band_hz
+        return described(frame, NAMES, lambda wave: features(wave, self._rate_hz, self._rates_hz, band_hz))
+
+
+def described(
+    frame: Frame, names: tuple[str, ...], figures: Callable[[npt.NDArray[Any]], dict[str, float]]
+) -> tuple[Frame, int]:
+    """A frame of the `figures` of a waveform, Bad where that is or where there is no such figure; how many are here."""
+    quality, reason = int(frame.quality[0]), frame.reasons.get(0, "")
+    values = np.full(len(names), np.nan)
+    if quality < BAD:
+        wave = frame.blob
+        if wave is None or wave.ndim != 1 or wave.size < SAMPLES_MIN:
+            quality, reason = BAD, f"not a waveform of {SAMPLES_MIN} samples or more"
+        else:
+            found = figures(wave)
+            values = np.array([found[name] for name in names])
+    result = Frame(
+        names,
+        values,
+        np.full(len(names), quality, np.uint8),
+        dict.fromkeys(range(len(names)), reason) if quality else {},
+        frame.source_us,
+        frame.received_us,
+        None,
+        frame.source,
+    )
+    # The parts of the waveform's own mark count at the step that made it; here only what has no result.
+    return result, result.mark(~np.isfinite(values), BAD, "no result")
 
 
 def features(

@@ -12,13 +12,13 @@ from typing import Any, Final
 from nodeagent.pipeline.options import Options
 
 STEP_FAMILIES: Final = {
-    "validate": ("nodeagent.pipeline.validate",),
+    "validate": ("nodeagent.pipeline.validate", "nodeagent.pipeline.kind"),
     "clean": ("nodeagent.pipeline.clean", "nodeagent.pipeline.mend", "nodeagent.pipeline.thin"),
     "gate": ("nodeagent.pipeline.gate",),
     "transform": ("nodeagent.pipeline.transform", "nodeagent.pipeline.codes", "nodeagent.pipeline.past"),
     "derive": ("nodeagent.pipeline.derive",),
     "window": ("nodeagent.pipeline.window",),
-    "feature": ("nodeagent.pipeline.feature",),
+    "feature": ("nodeagent.pipeline.feature", "nodeagent.pipeline.waveform"),
     "image": ("nodeagent.pipeline.image",),
 }
 DECISIONS: Final = "nodeagent.pipeline.decide"

@@ -57,8 +57,9 @@ def blob(word: str) -> Any:
 
 def frame_of(names: tuple[str, ...], cells: list[str], clock: Clock) -> Frame:
     clock.now_us += 1_000_000
-    numbers = [0.0 if blob(cell) is not None else np.nan if cell == "-" else float(cell.rstrip("!")) for cell in cells]
+    numbers = [0.0 if blob(cell) is not None else np.nan if cell == "-" else float(cell.rstrip("!?")) for cell in cells]
     made = good(names, numbers, source_us=clock.now_us, received_us=clock.now_us, blob=blob(cells[0]))
+    made.mark(np.array([cell.endswith("?") for cell in cells]), UNCERTAIN, "by the device")
     if cells[-1].endswith("!"):  # it lay around for five seconds before it came here
         clock.now_us += 5_000_000
     return made
