@@ -1,7 +1,8 @@
 """The demo's plant: agents, PLCs and SSH servers, in one process that ends with the console, however that ends.
 
 `python -m console.demo.host FOLDER`: one JSON line a node on standard output, then a line `{"ready": true}`.
-Commands are JSON lines on standard input (`unplug`, `plug`, `stop-plc`, `start-plc`); when the input ends, all stops.
+Commands are JSON lines on standard input (`unplug`, `plug`, `stop-plc`, `start-plc`, ...; all of them in `command`);
+when the input ends, all stops.
 The folder belongs to the demo alone, and is removed with it unless `--keep` is given.
 """
 
@@ -127,13 +128,21 @@ class Plant:
         if len(os.fsencode(node.socket)) > UNIX_PATH_BYTES_MAX:
             raise RuntimeError(f"the path {node.socket} is too long for a socket; move the project to a shorter path")
         self.nodes[plan.name] = node
-        node.agent = await processes.start(["nodeagent", "run", "--state", str(state)], log=log)
+        await self._start_agent(node)
+        await server.start()
+
+    async def _start_agent(self, node: Node) -> None:
+        """Starts the node's agent as a service manager does: also one that was killed, once all of it is gone."""
+        log = self.log(node.plan.name)
+        if node.agent is not None:
+            await processes.stop([node.agent])
+        node.agent = await processes.start(["nodeagent", "run", "--state", str(node.state)], log=log)
         async with asyncio.timeout(READY_S):
             while not node.socket.exists():
                 if node.agent.returncode is not None:
-                    raise RuntimeError(f"the agent of {plan.name} ended: {log.read_text(errors='replace')[-2000:]}")
+                    text = log.read_text(errors="replace")[-2000:]
+                    raise RuntimeError(f"the agent of {node.plan.name} ended: {text}")
                 await asyncio.sleep(POLL_S)
-        await server.start()
 
     def _bindings(self, plan: NodePlan) -> str:
         if plan.plc is not None:
@@ -168,6 +177,12 @@ class Plant:
                 await self.nodes[words["node"]].server.start()
             case "unplug-jump" if self.jump is not None:
                 await self.jump.unplug()
+            case "plug-jump" if self.jump is not None:
+                await self.jump.start()
+            case "stop-agent" if (agent := self.nodes[words["node"]].agent) is not None:
+                await processes.stop([agent])
+            case "start-agent":
+                await self._start_agent(self.nodes[words["node"]])
             case "stop-plc":
                 await self.stop_plc(words["plc"])
             case "start-plc":
