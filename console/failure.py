@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from console.bootstrap.facts import ProbeFailed
 from console.bootstrap.node import BootstrapFailed
+from console.capsule.file import CapsuleRefused
 from console.carry import CarryRefused
 from console.clean import clean
 from console.deploy import DeployFailed
@@ -38,6 +39,7 @@ EXPECTED = (
     BootstrapFailed,
     ProbeFailed,
     BuildRefused,
+    CapsuleRefused,
     CarryRefused,
     BundleMalformed,
     InventoryRefused,

@@ -41,7 +41,7 @@ class Home:
 
     @property
     def allowed_signers(self) -> Path:
-        """Whose exports of ledgers are taken."""
+        """Whose exports of ledgers, and whose capsules, are taken."""
         return self.path / "allowed_signers"
 
     @property

@@ -274,6 +274,16 @@ class LiveOperations(LiveShelf):
     async def logs(self, node: str, *, after: int | None, limit: int) -> LogsPage:
         return await self._guarded("logs", node, self._fleet.client(node).logs(after=after, limit=limit))
 
+    async def make_capsule(self, nodes: Sequence[str], path: str, *, on_step: OnStep) -> str:
+        from console.capsule.making import capsule_of
+
+        def tell(left_s: float) -> None:
+            on_step(Step("capsule", ", ".join(nodes)[:60], text="the next minutes are recorded", eta_s=left_s))
+
+        home, by = self._path.parent, self._operator
+        made = capsule_of(self._fleet, self._book, nodes, Path(path), by=by, home=home, tell=tell)
+        return await self._guarded("make a capsule", "", made)
+
     # -- how it ends
 
     async def _change(self, what: str, node: str, act: Callable[[Reach], Awaitable[T]]) -> T:

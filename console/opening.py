@@ -21,6 +21,8 @@ class Opened:
     """The fleet, what can be asked of it, what keeps it up to date in the app's loop, and how all of it is closed.
 
     `keep` writes a choice of the person down for the next start: called in a thread, raises OperationFailed.
+    `move` goes so many seconds through the time of what is opened, and says where it is then; None: it is now.
+    `words` are said once, when the first screen is there.
     """
 
     fleet: Fleet
@@ -28,6 +30,8 @@ class Opened:
     background: tuple[Background, ...] = ()
     close: Callable[[], None] | None = None
     keep: Callable[[Choice, str], None] | None = None
+    move: Callable[[float], str] | None = None
+    words: str = ""
 
 
 # Called once, in a thread, after the first paint. Raises OpeningFailed.

@@ -199,3 +199,7 @@ class Operations(Shelf, Protocol):
     async def logs(self, node: str, *, after: int | None, limit: int) -> LogsPage:
         """Log lines of a node in order; the newest ones without `after`."""
         ...
+
+    async def make_capsule(self, nodes: Sequence[str], path: str, *, on_step: OnStep) -> str:
+        """Keeps the last and next ten minutes of nodes in one signed file; what it holds, in words."""
+        ...
