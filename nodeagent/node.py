@@ -197,8 +197,10 @@ class Node:
         await self.runtimes.hold(self.standing.hold is not None)
         if self.is_safe():
             await self._serve_last_known_good()
+            self.runtimes.settle()
             return
         await recovery.serve(self.parts, self.deployer)
+        self.runtimes.settle()
         for row in self._went_back:
             await self.board.report(rolled_back(row.bundle, row.version, row.reason or "", row.error_message))
         await self._adopt_bindings()

@@ -53,7 +53,7 @@ class Served:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._forwarder = Forwarder(node.runtimes.upstream, node.runtimes.models)
+        self._forwarder = Forwarder(node.runtimes.upstream, node.runtimes.models, lambda: node.runtimes.unsettled)
         self._server: HttpServer | None = None
         parts = node.parts
         self._upgrades = UpgradeHandlers(node.launcher, parts.clock, parts.database, parts.standing)

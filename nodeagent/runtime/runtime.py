@@ -54,6 +54,8 @@ class Runtimes:
         self._bundles: dict[str, BundleRuntime] = {}
         self._watching: asyncio.Task[None] | None = None
         self._held = False
+        self.unsettled = "the agent has just started and is finding its models"
+        """Why `models` may lack some; empty after `settle`."""
 
     async def start(self) -> None:
         """Adopts the workers that went on without a supervisor, and begins to watch."""
@@ -76,6 +78,10 @@ class Runtimes:
             await asyncio.wait([self._watching])
         for bundle in self._bundles.values():
             await bundle.close()
+
+    def settle(self) -> None:
+        """Every bundle that is to serve was ensured once: a model that is not known now is none of the node's."""
+        self.unsettled = ""
 
     async def ensure(self, a: Activation) -> None:
         """Makes `a` the active, serving worker: keeps or adopts a fitting one, starts one otherwise.

@@ -1,7 +1,8 @@
 """/v2 of the node: one address for every model. Requests go to the worker that holds the model, over its own socket.
 
 `fast` relays what is about a model; `handle` answers for the node. Without a worker a request waits a second for one,
-then gets 503 and the reason. What a dying worker had taken is not sent again: it may be what killed it.
+then gets 503 and the reason; so it does while an agent that has just started does not know all its models yet.
+What a dying worker had taken is not sent again: it may be what killed it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ IDLE_S = 60.0  # less than the worker's own limit, so that no request meets a co
 UNDER_WAY_MAX = 1_024
 UNDER_WAY_BYTES_MAX = 256 << 20
 HEADS_KEPT_MAX = 256
+LANES_UNSETTLED_MAX = 64  # names that nobody vouches for yet
 _RELAYED = ("content-type", "inference-header-content-length")
 
 # (model, version, worker's state, reason), as Runtimes.models gives them.
@@ -30,11 +32,17 @@ Models = Callable[[], Sequence[tuple[str, str, str, str]]]
 
 
 class Forwarder:
-    """Relays to the sockets that `upstream(model)` names (None: there is no worker now)."""
+    """Relays to the sockets that `upstream(model)` names (None: there is no worker now).
 
-    def __init__(self, upstream: Callable[[str], str | None], models: Models) -> None:
+    `unsettled()`: why `models()` does not hold every model of the node yet; empty once it does.
+    """
+
+    def __init__(
+        self, upstream: Callable[[str], str | None], models: Models, unsettled: Callable[[], str] = lambda: ""
+    ) -> None:
         self._upstream = upstream
         self._models = models
+        self._unsettled = unsettled
         self._lanes: dict[str, _Lane] = {}
         self._heads: dict[bytes, tuple[str, bytes]] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -51,7 +59,7 @@ class Forwarder:
         model, lines = kept
         lane = self._lanes.get(model) or self._open(model)
         if lane is None:
-            reply(error_response(head.path, HttpError("MODEL.UNKNOWN", f"model {model[:80]!r} is not on this node")))
+            reply(error_response(head.path, self._failure(model)))
             return True
         lane.send(lines + b"%d\r\n\r\n" % len(request.body), request.body, reply)
         return True
@@ -68,7 +76,10 @@ class Forwarder:
             case ["v2", "health", "live"]:
                 return Response()
             case ["v2", "health", "ready"]:
-                return Response(200 if models and all(state == "serving" for _, _, state, _ in models) else 400)
+                serving = bool(models) and all(state == "serving" for _, _, state, _ in models)
+                return Response(200 if serving and not self._unsettled() else 400)
+            case ["v2", "models"] | ["v2", "models", "stats"] | ["v2", "repository", "index"] if self._unsettled():
+                raise HttpError("MODEL.UNAVAILABLE", self._unsettled())
             case ["v2", "models"]:
                 return json_response({"models": sorted(name for name, _, _, _ in models)})
             case ["v2", "models", "stats"]:
@@ -111,18 +122,21 @@ class Forwarder:
         return kept
 
     def _open(self, model: str) -> _Lane | None:
-        if not any(name == model for name, _, _, _ in self._models()):
+        known = any(name == model for name, _, _, _ in self._models())
+        if not known and (not self._unsettled() or len(self._lanes) >= LANES_UNSETTLED_MAX):
             return None
-        lane = self._lanes[model] = _Lane(lambda: self._upstream(model), lambda: self._reason(model))
+        lane = self._lanes[model] = _Lane(lambda: self._upstream(model), lambda: self._failure(model))
         if self._timer is None:
             self._sweep()
         return lane
 
-    def _reason(self, model: str) -> str:
+    def _failure(self, model: str) -> HttpError:
         for name, _, state, reason in self._models():
             if name == model:
-                return f"model {model!r} has no worker: {reason or state}"
-        return f"model {model!r} has no worker: it is not on this node any more"
+                return HttpError("MODEL.UNAVAILABLE", f"model {model!r} has no worker: {reason or state}")
+        if unsettled := self._unsettled():
+            return HttpError("MODEL.UNAVAILABLE", f"model {model[:80]!r} has no worker yet: {unsettled}")
+        return HttpError("MODEL.UNKNOWN", f"model {model[:80]!r} is not on this node")
 
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
@@ -143,9 +157,9 @@ class Forwarder:
 class _Lane:
     """The way to one model: its connection, and the requests of this turn."""
 
-    def __init__(self, path: Callable[[], str | None], reason: Callable[[], str]) -> None:
+    def __init__(self, path: Callable[[], str | None], failure: Callable[[], HttpError]) -> None:
         self._path = path
-        self._reason = reason
+        self._failure = failure
         self._loop = asyncio.get_running_loop()
         self._upstream: Upstream | None = None
         self._connecting: asyncio.Task[None] | None = None
@@ -161,7 +175,7 @@ class _Lane:
         if upstream is not None:
             count, size = count + len(upstream.waiting), size + upstream.waiting_bytes
         if count >= UNDER_WAY_MAX or size > UNDER_WAY_BYTES_MAX:
-            reply(_unavailable("too many requests wait for this model", "LIMIT.BUSY"))
+            reply(error_response("/v2", HttpError("LIMIT.BUSY", "too many requests wait for this model")))
             return
         self._used_s = self._loop.time()
         self._unsent.append(Pending(head, body, reply, self._used_s))
@@ -199,7 +213,7 @@ class _Lane:
                 except OSError:
                     pass  # no worker listens yet: as if there were no path
                 if self._loop.time() >= until_s:
-                    self._fail(self._unsent, self._reason())
+                    self._fail(self._unsent, self._failure())
                     return
                 await asyncio.sleep(POLL_S)
         finally:
@@ -213,15 +227,15 @@ class _Lane:
             self._unsent = left + self._unsent
             self._unsent_bytes += sum(len(request.body) for request in left)
         else:
-            self._fail(left, "the worker ended while it had this request")
+            self._fail(left, HttpError("MODEL.UNAVAILABLE", "the worker ended while it had this request"))
         if self._unsent:
             self._flush_soon()
 
-    def _fail(self, requests: list[Pending], reason: str) -> None:
+    def _fail(self, requests: list[Pending], error: HttpError) -> None:
         if requests is self._unsent:
             self._unsent, self._unsent_bytes = [], 0
         for request in requests:
-            request.reply(_unavailable(reason))
+            request.reply(error_response("/v2", error))
 
     def sweep(self, now_s: float) -> bool:
         """Ends a connection that does not answer, or idles. True: the lane is not needed any more."""
@@ -241,9 +255,5 @@ class _Lane:
             await asyncio.wait([self._connecting])
         if self._upstream is not None:
             self._upstream.close()
-        self._fail(self._unsent, "the agent is ending")
+        self._fail(self._unsent, HttpError("MODEL.UNAVAILABLE", "the agent is ending"))
         await asyncio.sleep(0)
-
-
-def _unavailable(reason: str, code: str = "MODEL.UNAVAILABLE") -> Response:
-    return error_response("/v2", HttpError(code, reason))

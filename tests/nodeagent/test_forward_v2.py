@@ -44,7 +44,12 @@ class Node:
         self.errors: list[BaseException] = []
         self.upstream: str | None = str(folder / "w")
         self.api = folder / "a"
-        self.forwarder = Forwarder(lambda model: self.upstream if model == "m" else None, lambda: MODELS)
+        self.models, self.unsettled = MODELS, ""
+        self.forwarder = Forwarder(
+            lambda model: self.upstream if model == "m" and self.models else None,
+            lambda: self.models,
+            lambda: self.unsettled,
+        )
         self.front = HttpServer(self.forwarder.handle, fast=self.forwarder.fast, report=self.errors.append)
         self.worker = HttpServer(worker_handler, report=self.errors.append, path_of_unreadable="/v2")
 
@@ -153,6 +158,27 @@ def test_a_worker_that_comes_within_the_second_gets_the_request(tmp_path: Path) 
         await asyncio.sleep(0.1)
         node.upstream = path
         assert (await asking)[0] == 200
+
+    forwarding(tmp_path, body)
+
+
+def test_an_agent_that_does_not_know_its_models_yet_waits_and_says_so_instead_of_disowning_them(tmp_path: Path) -> None:
+    async def body(node: Node) -> None:
+        node.models, node.unsettled = [], "it has just started"
+        asking = asyncio.create_task(node.ask("POST", "/v2/models/m/infer", b"early"))
+        status, got = await node.ask("POST", "/v2/models/nope/infer", b"{}")
+        assert (status, json.loads(got)) == (503, {"error": "model 'nope' has no worker yet: it has just started"})
+        for method, path in (("GET", "/v2/models"), ("GET", "/v2/models/stats"), ("POST", "/v2/repository/index")):
+            assert await node.ask(method, path) == (503, b'{"error":"it has just started"}')
+        assert (await asking)[0] == 503
+        asking = asyncio.create_task(node.ask("POST", "/v2/models/m/infer", b"in time"))
+        await asyncio.sleep(0.05)
+        node.models = MODELS[:1]
+        assert (await asking)[0] == 200
+        assert (await node.ask("GET", "/v2/health/ready"))[0] == 400
+        node.unsettled = ""
+        assert (await node.ask("GET", "/v2/health/ready"))[0] == 200
+        assert (await node.ask("POST", "/v2/models/nope/infer", b"{}"))[0] == 404
 
     forwarding(tmp_path, body)
 
