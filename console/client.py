@@ -6,7 +6,7 @@ import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager, aclosing
 from hashlib import sha256
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -62,8 +62,12 @@ from nodeagent.protocol import (
     ReviewRequest,
     Revision,
     ShadowRequest,
+    SourceAccepted,
+    SourceAcceptRequest,
     StageRequest,
     Status,
+    TagMark,
+    TagMarkRequest,
     Tap,
     Telemetry,
     Trend,
@@ -333,6 +337,16 @@ class AgentClient(DataClient):
         """Says in the node's ledger that the operator takes these over from the last shift."""
         request = HandoverRequest(node_id=await self.identify(), items=items, note=note)
         return await self._post(Handover, "/handover", request)
+
+    async def mark_tag(self, tag: str, mark: Literal["replaced", "recalibrated"], note: str) -> TagMark:
+        """Says that the sensor behind a tag is not what it was: drift of the bundles that see it begins anew."""
+        request = TagMarkRequest(node_id=await self.identify(), tag=tag, mark=mark, note=note)
+        return await self._post(TagMark, "/tags/mark", request)
+
+    async def accept_source(self, bundle: str, source: str, note: str = "") -> SourceAccepted:
+        """Says that the changed device behind a source is the right one."""
+        request = SourceAcceptRequest(node_id=await self.identify(), bundle=bundle, source=source, note=note)
+        return await self._post(SourceAccepted, "/sources/accept", request)
 
     async def take_lease(
         self, holder: str, *, token: int | None = None, release: bool = False, break_held: bool = False

@@ -117,4 +117,8 @@ def site_row(site: str, states: Sequence[NodeState], look: Look) -> Row:
 
 def _drift(text: str) -> str:
     """The node's word for drift in a column's width: what is still being watched says how much it has seen."""
-    return f"seen {text.removeprefix('watching ')}" if text.startswith("watching ") else text.partition(":")[0]
+    return (
+        f"seen {text.removeprefix('watching ').partition(',')[0]}"
+        if text.startswith("watching ")
+        else text.partition(":")[0]
+    )

@@ -166,6 +166,8 @@ ERRORS: dict[str, tuple[int, Owner]] = {
     "ALERT.UNKNOWN": (404, "operator"),
     "ALERT.RULES": (422, "operator"),
     "RECORD.UNKNOWN": (404, "operator"),
+    "TAG.UNKNOWN": (404, "operator"),
+    "SOURCE.UNKNOWN": (404, "operator"),
     "MODEL.UNKNOWN": (404, "operator"),
     "MODEL.UNAVAILABLE": (503, "node"),
     "MODEL.INPUT": (400, "operator"),
@@ -852,6 +854,44 @@ class Handover(msgspec.Struct, frozen=True, kw_only=True):
     items: list[str]
 
 
+class TagMarkRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST tags/mark: the sensor behind a tag was replaced or recalibrated; `note` says why, for the ledger."""
+
+    node_id: str
+    tag: str
+    mark: Literal["replaced", "recalibrated"]
+    note: str
+
+
+class TagMark(msgspec.Struct, frozen=True, kw_only=True):
+    """What was marked. `bundles`: whose drift windows begin anew from here."""
+
+    tag: str
+    mark: str
+    note: str
+    by: str
+    wall_us: int
+    bundles: list[str]
+
+
+class SourceAcceptRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST sources/accept: the device behind a source is not what it was, and it is the right one."""
+
+    node_id: str
+    bundle: str
+    source: str
+    note: str = ""
+
+
+class SourceAccepted(msgspec.Struct, frozen=True, kw_only=True):
+    """What had changed and is taken for right from now on."""
+
+    bundle: str
+    source: str
+    changed: str
+    by: str
+
+
 class TrustSigner(msgspec.Struct, frozen=True, kw_only=True):
     """One allowed signer: who, with which key, for what."""
 
@@ -1131,6 +1171,8 @@ ROUTES: dict[tuple[str, str], tuple[Any, Any, bool]] = {
     ("POST", "/agent/v1/clock"): (ClockRequest, ClockSet, True),
     ("POST", "/agent/v1/passport"): (PassportRequest, Passport, False),
     ("POST", "/agent/v1/sources/probe"): (ProbeRequest, Probe, True),
+    ("POST", "/agent/v1/sources/accept"): (SourceAcceptRequest, SourceAccepted, True),
+    ("POST", "/agent/v1/tags/mark"): (TagMarkRequest, TagMark, True),
     ("GET", "/agent/v1/blobs/{digest}"): (None, BlobState, False),
     ("PUT", "/agent/v1/blobs/{digest}"): (bytes, BlobState, True),
     ("POST", "/agent/v1/blobs/{digest}/patch"): (PatchRequest, BlobState, True),

@@ -33,6 +33,7 @@ from nodeagent.handlers.probe import ProbeHandlers
 from nodeagent.handlers.records import RecordHandlers
 from nodeagent.handlers.rehearsal import RehearsalHandlers
 from nodeagent.handlers.review import ReviewHandlers
+from nodeagent.handlers.sensors import SensorHandlers
 from nodeagent.handlers.service import ServiceHandlers
 from nodeagent.handlers.status import StatusHandlers
 from nodeagent.handlers.tap import TapHandlers
@@ -127,6 +128,7 @@ class Served:
             TapHandlers(node.runtimes),
             ProbeHandlers(),
             TrustHandlers(parts, node.node_id, policy),
+            SensorHandlers(parts),
             ReviewHandlers(parts, node.board, status.status),
             HandoverHandlers(parts),
         )

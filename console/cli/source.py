@@ -1,4 +1,4 @@
-"""`source probe`: what a plant address has to tell, asked from the node that can reach it."""
+"""`source probe`: what a plant address has to tell, asked from the node; `source accept`: a changed device is right."""
 
 from __future__ import annotations
 
@@ -28,6 +28,22 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     probe.add_argument("--count", type=int, default=32, help="how many (32)")
     probe.add_argument("--at", default="", help="an MQTT topic, an OPC UA node, an S7 block: where to begin")
     probe.add_argument("--seconds", type=float, default=5.0, help="how long to listen (5)")
+    accept = add_verb(group, "accept", accept_source, summary="say that the changed device behind a source is right")
+    accept.add_argument("node")
+    accept.add_argument("bundle")
+    accept.add_argument("source", help="its id in the pipeline")
+    accept.add_argument("--note", default="", help="why, for the ledger")
+
+
+async def accept_source(session: Session, args: argparse.Namespace) -> int:
+    """Its samples are Good again, and write-back that was taken away acts again at the next valid decision."""
+    async with session.operate([args.node]) as lane:
+        done = await lane.client(args.node).accept_source(args.bundle, args.source, args.note)
+    if session.as_json:
+        session.json(done)
+    else:
+        session.line(f"{args.node}: {done.source} of {done.bundle} accepted by {done.by}: {done.changed}")
+    return OK
 
 
 async def probe_source(session: Session, args: argparse.Namespace) -> int:

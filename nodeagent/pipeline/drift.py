@@ -88,6 +88,7 @@ class Drift:
         self._key = key
         self.unwatched: tuple[str, ...] = ()
         self._idle = False
+        self._why = ""
         self._columns: list[tuple[str, int, Column]] = []
         self._length = self._width = 0
         self._runs: dict[str, int] = {}
@@ -136,7 +137,8 @@ class Drift:
         if self._idle:
             return "idle"
         if not self._windows_total:
-            return f"watching {100 * self._seen // self._length} %"
+            since = f", since {self._why}" if self._why else ""
+            return f"watching {100 * self._seen // self._length} %{since}"
         suspects = [name for name, runs in self._runs.items() if runs]
         if suspects:
             runs = max(self._runs.values())
@@ -157,6 +159,7 @@ class Drift:
                 "counts": self._counts,
                 "runs": self._runs,
                 "texts": self._texts,
+                "why": self._why,
             }
         )
 
@@ -173,18 +176,25 @@ class Drift:
             seen, over, windows = int(old["seen"]), int(old["over"]), int(old["windows"])
             runs = {str(name): int(count) for name, count in old["runs"].items()}
             texts = {str(name): str(text) for name, text in old["texts"].items()}
+            why = str(old.get("why", ""))
         except (state.StateRefused, KeyError, TypeError, ValueError, AttributeError):
             return False
         self._seen, self._over, self._windows_total = seen, over, windows
-        self._counts, self._runs, self._texts = dict(old["counts"]), runs, texts
+        self._counts, self._runs, self._texts, self._why = dict(old["counts"]), runs, texts, why
         return True
 
     def _shown(self, names: Sequence[str]) -> str:
         more = len(names) - _CULPRITS_SHOWN
         return ", ".join(self._texts[name] for name in names[:_CULPRITS_SHOWN]) + (f" and {more} more" * (more > 0))
 
-    def restart(self) -> None:
-        """Forgets everything seen: a sensor was replaced or recalibrated."""
+    @property
+    def tags(self) -> list[str]:
+        """What it watches by name."""
+        return [name for name, _, _ in self._columns]
+
+    def restart(self, why: str = "") -> None:
+        """Forgets everything seen: a sensor was replaced or recalibrated. The verdict says so until there is one."""
+        self._why = why
         self._runs, self._texts = {}, {}
         self._windows_total = 0
         self._begin()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -339,6 +339,15 @@ class BundleRuntime:
         link.activation = activation
         for problem in answer["problems"]:
             self._say("error", f"arming: {problem}")
+
+    async def order(self, op: str, **body: str) -> dict[str, Any] | None:
+        """What the active worker answers; None where none serves. Raises Refused."""
+        if self.active is None or not self.serving:
+            return None
+        try:
+            return await self.active.ask(op, timeout_s=ORDER_S_MAX, **body)
+        except (WorkerGone, OrderRefused) as error:
+            raise Refused("MODEL.UNAVAILABLE", f"{self.bundle}: {error}", "Try again when it serves.") from error
 
     async def stop(self, *, safe: bool) -> None:
         """Ends everything; `safe`: outputs at the safe value, whether the worker still could write it or not."""

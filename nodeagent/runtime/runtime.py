@@ -8,7 +8,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -161,6 +161,11 @@ class Runtimes:
         runtime = self._bundle(bundle)
         async with runtime.lock:
             await runtime.stop(safe=safe)
+
+    async def order(self, bundle: str, op: str, **body: str) -> dict[str, Any] | None:
+        """What the worker that serves `bundle` answers to an order; None where none serves. Raises Refused."""
+        runtime = self._bundles.get(bundle)
+        return None if runtime is None else await runtime.order(op, **body)
 
     async def hold(self, on: bool) -> None:
         """Every output of the node to its safe value, or free again. It waits for no switch."""

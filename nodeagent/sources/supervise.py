@@ -47,6 +47,12 @@ class Supervisor:
         self._sleep = sleep
         self._jitter = jitter
         self._last_us: int | None = None
+        self._seen: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The source's tags, or those of its last frame where only the data knows."""
+        return self.source.names or self._seen
 
     async def run(self) -> None:
         """Connects, and again whenever the data stops."""
@@ -109,6 +115,7 @@ class Supervisor:
     def _take(self, frame: Frame) -> None:
         self.samples_total += len(frame.names)
         self._last_us = frame.received_us
+        self._seen = frame.names
         self.state = "up"
         self.reason = ""
         self._emit(frame)

@@ -176,6 +176,24 @@ class BundleWorker:
         self.activation = self.activation.armed(on)
         return [] if self._plant is None else await self._plant.arm(on)
 
+    def tags(self) -> list[str]:
+        """The tags that the sources of this worker give and that its model sees."""
+        return [] if self._plant is None else self._plant.tags()
+
+    async def mark(self, why: str) -> None:
+        """Drift begins anew, since a sensor is not what it was. Raises StoreError where that was not kept."""
+        if self._plant is not None:
+            await self._plant.mark(why)
+
+    def device(self, source: str) -> str:
+        """How the device behind a source differs from the accepted one; empty: it does not."""
+        return "" if self._plant is None else self._plant.changed(source)
+
+    async def accept(self, source: str) -> None:
+        """The device behind a source is the right one as it is. Raises StoreError, OSError."""
+        if self._plant is not None:
+            await self._plant.accept(source)
+
     async def stop(self) -> None:
         """Ends for good: requests under way are answered, safe values written, records flushed."""
         if self.state == "active":

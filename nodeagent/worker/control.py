@@ -166,6 +166,14 @@ class WorkerControl:
                 return {"problems": await worker.hold(bool(body["on"]))}
             case "arm":
                 return {"problems": await worker.arm(bool(body["on"]))}
+            case "tags":
+                return {"tags": worker.tags()}
+            case "mark":
+                await worker.mark(f"{body['tag']} was {body['mark']}")
+            case "device":
+                return {"changed": worker.device(str(body["source"]))}
+            case "accept":
+                await worker.accept(str(body["source"]))
             case "sweeps":
                 return {"count": await asyncio.to_thread(self._past.write, Path(body["path"]), int(body["count"]))}
             case "tap":

@@ -32,12 +32,20 @@ class Intakes:
         return cls(sources, emit, context.clock, failed=failed)
 
     @property
-    def changed(self) -> str:
-        """Which devices are not what a person accepted, and how; empty: all are."""
+    def changes(self) -> dict[str, str]:
+        """By source, how its device differs from what a person accepted; where it does not it is not there."""
         sources = [supervisor.source for supervisor in self._supervisors]
-        return "; ".join(
-            f"{each.id}: {each.changed}" for each in sources if isinstance(each, KnowsDevice) and each.changed
-        )
+        return {each.id: each.changed for each in sources if isinstance(each, KnowsDevice) and each.changed}
+
+    @property
+    def doubt(self) -> str:
+        """The same in one line; empty: all devices are as accepted."""
+        return "; ".join(f"{source}: {changed}" for source, changed in self.changes.items())
+
+    @property
+    def tags(self) -> list[str]:
+        """The tags that the sources give, as far as they are known beforehand or have been seen."""
+        return [name for supervisor in self._supervisors for name in supervisor.names]
 
     def open(self) -> None:
         """Starts connecting."""

@@ -16,6 +16,7 @@ from nodeagent.pipeline.engine import Engine
 from nodeagent.pipeline.outcome import Outcome
 from nodeagent.protocol import SinkTelemetry, SourceTelemetry
 from nodeagent.sinks.sink import SinkContext
+from nodeagent.sources import device
 from nodeagent.sources.doors import Doors
 from nodeagent.sources.source import SourceContext
 from nodeagent.spec import Activation
@@ -150,6 +151,24 @@ class Plant:
         if self._drift_file.exists():
             self.drift.restore(self._drift_file.read_bytes())
 
+    def tags(self) -> list[str]:
+        """What the sources give, and what drift watches."""
+        return sorted({*(() if self._intakes is None else self._intakes.tags), *self.drift.tags})
+
+    async def mark(self, why: str) -> None:
+        """Drift begins anew because of `why`, also for a worker after this one. Raises StoreError."""
+        self.drift.restart(why)
+        if watched := self.drift.state():
+            await asyncio.to_thread(durable.write_file, self._drift_file, watched)
+
+    def changed(self, source: str) -> str:
+        """How the device behind a source differs from the accepted one."""
+        return "" if self._intakes is None else self._intakes.changes.get(source, "")
+
+    async def accept(self, source: str) -> None:
+        """Takes the device behind a source for the right one. Raises StoreError, OSError."""
+        await asyncio.to_thread(device.accept, Path(self._activation.work_dir), source)
+
     async def hold(self, on: bool) -> list[str]:
         """Holds or releases the outputs; what failed, in words."""
         return [] if self._outputs is None else await self._outputs.hold(on)
@@ -187,7 +206,7 @@ class Plant:
             self._stats.outcome(outcome)
         self.drift.saw(outcomes)
         self.alarm.saw(outcomes)
-        if self._intakes is not None and (changed := self._intakes.changed) != self._doubt:
+        if self._intakes is not None and (changed := self._intakes.doubt) != self._doubt:
             self._doubt = changed
             self._outputs.doubt(changed)
         self._outputs.offer(outcomes)

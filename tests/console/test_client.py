@@ -198,6 +198,7 @@ def test_every_route_of_the_protocol_has_a_method(tiny_agent: Any) -> None:
             client.change_trust("{}", "s", lease=1), client.review(),
             client.take_over(["hold"]),
             client.gate("d", lease=1, rows=10, agreement_min=0.9), client.shadow("d", lease=1, seconds=60),
+            client.mark_tag("t", "replaced", "n"), client.accept_source("b", "s"),
             client.probe(protocol.ProbeRequest(node_id="n", url="tcp://127.0.0.1:502")),
             *(client.advance("d", verb, lease=1) for verb in ("preflight", "activate", "confirm", "rollback")),
         ]  # fmt: skip

@@ -310,6 +310,7 @@ class Workshop:
         key: Path | None = None,
         golden: float = 0.0,
         rounds: int = 0,
+        baseline: dict[str, Any] | None = None,
         **config: Any,
     ) -> Path:
         """NAME-1.NUMBER, signed. With `golden` its golden vectors are those of another model; `rounds` make it slow."""
@@ -320,9 +321,12 @@ class Workshop:
         np.savez(folder / "golden.npz", **{"input.x": cases, "output.y": cases * np.float32(golden or number)})
         lines = [f'name = "{name}"', f'version = "1.{number}"', f"sequence = {sequence or number}", "epoch = 1"]
         lines += to_toml(config).splitlines()
-        files = {"model": "model.onnx", "pipeline": "pipeline.toml" if pipeline else "", "baseline": ""}
+        files = {"model": "model.onnx", "pipeline": "pipeline.toml" if pipeline else ""}
+        files["baseline"] = "baseline.json" if baseline else ""
         lines += ["[files]", *(f"{role} = {json.dumps(file)}" for role, file in files.items())]
         (folder / "bundle.toml").write_text("\n".join(lines))
+        if baseline:
+            (folder / "baseline.json").write_text(json.dumps(baseline))
         if pipeline:
             (folder / "pipeline.toml").write_text(pipeline)
         builder.build(folder, folder, self.facts_from_model)

@@ -23,6 +23,8 @@ LEAST = {
     "PUT /alerts/rules": OPERATE,
     "POST /clock": OPERATE,
     "POST /sources/probe": OPERATE,
+    "POST /sources/accept": OPERATE,
+    "POST /tags/mark": OPERATE,
     "POST /deployments/{id}/confirm": OPERATE,
     "POST /deployments/{id}/extend": OPERATE,
     "POST /deployments/{id}/rollback": OPERATE,
