@@ -6,6 +6,7 @@ One thread a run by default; more threads never spin, since a spinning pool burn
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,9 @@ from typing import Any
 
 import msgspec
 import numpy as np
+
+# Since 1.29 it writes an id of the device and its use of models into the account's cache and sends them to its maker.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import onnxruntime as ort
 
 from nodeagent.model.onnx_walk import WalkLimits, walk

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -35,6 +38,17 @@ def load(models: dict[str, Path]) -> Iterator[Callable[..., Model]]:
     yield by_name
     for model in loaded:
         model.close()
+
+
+def test_loading_and_running_a_model_leaves_no_trace_at_home_and_nothing_to_send(
+    models: dict[str, Path], tmp_path: Path
+) -> None:
+    code = "import sys; from nodeagent.model.inference import Model; Model.load(sys.argv[1]).close()"
+    model = str(next(iter(models.values())))
+    # Where CI is said to run, the runtime would keep still by itself.
+    environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    subprocess.run([sys.executable, "-c", code, model], env=environment, check=True, cwd=Path(__file__).parents[2])
+    assert list(tmp_path.rglob("*")) == []
 
 
 def test_a_model_tells_its_inputs_and_outputs_and_runs_by_name(load: Callable[..., Model]) -> None:
