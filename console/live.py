@@ -329,5 +329,8 @@ def _tensors(found: object) -> str:
 
 def _fields(spec: object) -> tuple[object, object, object]:
     if isinstance(spec, dict):
-        return spec.get("name", "?"), str(spec.get("datatype", "?")).lower(), spec.get("shape", "")
+        shape = spec.get("shape", "")
+        if isinstance(shape, list):
+            shape = f"[{', '.join('?' if size == -1 else str(size) for size in shape)}]"
+        return spec.get("name", "?"), str(spec.get("datatype", "?")).lower(), shape
     return "?", "?", ""
