@@ -38,6 +38,8 @@ MAIN: Final[tuple[Screen, ...]] = (
 )
 EVERYWHERE: Final[tuple[Screen, ...]] = (*MAIN, "deploy", "tap")
 LISTS: Final[tuple[Screen, ...]] = ("fleet", "node", "alerts", "logs", "catalog", "records", "ledger", "chain")
+# A chart has a cursor of its own for these keys, and a log its long lines.
+SCRUBBED: Final[tuple[Screen, ...]] = tuple(screen for screen in MAIN if screen not in ("chart", "logs"))
 ABOUT_A_NODE: Final[tuple[Screen, ...]] = ("fleet", "node", "alerts")
 
 
@@ -163,6 +165,15 @@ COMMANDS: Final[tuple[Command, ...]] = (
             ("ledger", "chain"), 7, operate=True),
     Command("node_add", "n", "n", "add node", "Add a node to this console's fleet", ("fleet",), 14),
     Command("demo", "ctrl+d", "ctrl-d", "demo", "Leave, and start a plant of real agents here", ("fleet",)),
+    Command("capsule", "x", "x", "capsule", "The last and next ten minutes of the marked nodes, or this one, in a file",
+            ABOUT_A_NODE, 16),
+    # an opened capsule
+    Command("time_back", "comma,left", "left ,", "before", "In an opened capsule: five seconds earlier", SCRUBBED),
+    Command("time_on", "full_stop,right", "right .", "after", "In an opened capsule: five seconds later", SCRUBBED),
+    Command("time_far_back", "less_than_sign,shift+left", "<", "far before", "In an opened capsule: a minute earlier",
+            SCRUBBED),
+    Command("time_far_on", "greater_than_sign,shift+right", ">", "far after", "In an opened capsule: a minute later",
+            SCRUBBED),
     # the seat
     Command("operate", "o", "o", "operate", "OPERATE, where nodes can be changed, or back to MONITOR", MAIN, 12),
     Command("yank", "y", "y", "yank", "Copy what the cursor is on: clipboard, tmux buffer and a file", EVERYWHERE),

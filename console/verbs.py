@@ -45,6 +45,7 @@ VERBS: Final = {
     "verify": "ledger verify NODE",
     "at": "ledger at 14:05 NODE",
     "accept_break": "ledger accept NODE --reason WHY",
+    "capsule": "capsule make NODE -o FILE",
     "node_add": "node add NAME USER@HOST",
     "demo": "demo",
     "histogram": "trend NODE BUNDLE",
@@ -55,7 +56,7 @@ _SEAT: Final = (
     "read_far_right", "next_figure", "last_figure", "zoom_out", "zoom_in", "beside", "next_bundle", "filter", "faults",
     "mark", "mark_all", "unmark", "sort", "sort_reverse", "group", "wall", "level", "pause", "find", "find_next",
     "find_last", "more", "less", "records_anew", "operate", "yank", "print", "export", "palette", "work", "cancel",
-    "repaint", "quit", "output",
+    "repaint", "quit", "output", "time_back", "time_on", "time_far_back", "time_far_on",
 )  # fmt: skip
 _SEAT_PREFIXES: Final = ("theme_", "link_", "tap_", "drill_", "replay_")
 

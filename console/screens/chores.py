@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from textual.app import SuspendNotSupported
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from console.screens.page import Page
     from console.seat import Seat
     from console.work import Work
+
+TIME_STEP_S: Final = 5.0
+TIME_FAR_S: Final = 60.0
 
 
 class Chores:
@@ -64,6 +67,33 @@ class Chores:
 
         if self._seat.page is not None:
             ask_where(self._seat, self._seat.page)
+
+    def do_capsule(self) -> None:
+        from console.screens.capsule import ask_where
+
+        ask_where(self._seat)
+
+    def _move(self, seconds: float) -> None:
+        """Through the time of an opened capsule; what is live has no other time than now."""
+        move = self._seat.opened.move if self._seat.opened is not None else None
+        if move is None:
+            self._seat.say("this is the fleet as it is now; `outstation capsule open FILE` goes through time")
+            return
+        where = move(seconds)
+        self._seat.tick()
+        self._seat.say(where)
+
+    def do_time_back(self) -> None:
+        self._move(-TIME_STEP_S)
+
+    def do_time_on(self) -> None:
+        self._move(TIME_STEP_S)
+
+    def do_time_far_back(self) -> None:
+        self._move(-TIME_FAR_S)
+
+    def do_time_far_on(self) -> None:
+        self._move(TIME_FAR_S)
 
     def do_repaint(self) -> None:
         self._seat.forget_screen()
