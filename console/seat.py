@@ -128,6 +128,8 @@ class Seat(ThinApp, inherit_bindings=False):
         if self.first_words:
             self.say(self.first_words, "warn")
         assert self.opened is not None
+        if self.opened.words:
+            self.say(self.opened.words)
         for start in self.opened.background:
             self.run_worker(_run(start), group="background", exit_on_error=True)
         if self._operate_first:
