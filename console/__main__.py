@@ -65,6 +65,10 @@ def _app_options() -> argparse.ArgumentParser:
     app.add_argument("--ascii", action="store_true", help="draw with ASCII only ($OUTSTATION_ASCII)")
     app.add_argument("--link", choices=("lan", "ssh", "thin"), help="how far away this terminal is")
     app.add_argument("--look", default="", help="a theme by name")
+    app.add_argument("--record", default="", metavar="FILE", help="write down what this screen shows (asciicast v2)")
+    app.add_argument("--replay", default="", metavar="FILE", help="show a recording again instead of the fleet")
+    app.add_argument("--speed", type=float, default=1.0, metavar="TIMES", help="how fast it is replayed, 0.25 to 32")
+    app.add_argument("--at", default="0", metavar="TIME", help="where the replay begins, such as 90s or 10m")
     return parser
 
 
@@ -105,7 +109,11 @@ def _verb(args: argparse.Namespace) -> int:
 
 
 def _app(args: argparse.Namespace) -> int:
-    """The app over this console's own nodes."""
+    """The app over this console's own nodes, or a recording of one."""
+    if args.replay:
+        from console.playback import run_replay
+
+        return run_replay(args.replay, args.speed, args.at)
     from console.launch import run_app
 
     return run_app(args)

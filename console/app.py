@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from console.clipboard import clip_file
@@ -28,12 +29,14 @@ def run(
     thin: bool = True,
     prompter: SeatPrompter | None = None,
     clock: Clock | None = None,
+    record: str = "",
 ) -> int:
     """Runs the app until the person leaves; the exit code of the process.
 
     `opening` is the fleet, or what opens it: then it is called in a thread after the first paint, so that nothing it
     imports is waited for. Its background work runs in the app's own loop and ends with it. `prompter` is what the
-    links ask a person with. `look` and `link` win over what the terminal suggests.
+    links ask a person with. `look` and `link` win over what the terminal suggests. `record` is a file that is not
+    there yet, for what the screen shows.
     """
     encoding = getattr(sys.__stderr__, "encoding", None) or "ascii"
     try:
@@ -58,6 +61,15 @@ def run(
         thin=thin,
         keymap=keymap,
     )
+    if record:
+        from console.cast import CastRefused, Recording
+
+        seat.recording = Recording(Path(record).expanduser(), SystemClock(), term=terminal.term)
+        try:
+            seat.recording.begin()
+        except CastRefused as error:
+            print(f"outstation: {error}", file=sys.stderr)
+            return EXIT_USAGE
     if refused:
         seat.first_words = f"your keys are not used: {refused}"
     if prompter is not None:

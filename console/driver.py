@@ -20,10 +20,24 @@ if TYPE_CHECKING:
     from textual.screen import Screen
     from textual.timer import Timer
 
+    from console.cast import Recording
+
 SYNC_START, SYNC_END = "\x1b[?2026h", "\x1b[?2026l"
 RETRY_S = 0.1
 CLOSE_S = 2.0
 CLIPBOARD_BYTES_MAX = 74_994
+
+
+class Unrecorded(str):
+    """Text for the terminal that no recording may hold: what was asked as a secret, what was copied."""
+
+    __slots__ = ()
+
+
+class Resized(Unrecorded):
+    """Nothing to write: from here on the screen has the size that the text says."""
+
+    __slots__ = ()
 
 
 class WatchedFile:
@@ -33,10 +47,18 @@ class WatchedFile:
         self._file = file
         self.writing = False
         self.lost = False
+        self.recording: Recording | None = None
 
     def write(self, text: str) -> int:
         self.writing = True
+        if isinstance(text, Resized):
+            width, height = text.split("x")
+            if self.recording is not None:
+                self.recording.resized(int(width), int(height))
+            return 0
         self._do(lambda: self._file.write(text))
+        if self.recording is not None and not isinstance(text, Unrecorded):
+            self.recording.sent(text)
         return len(text)
 
     def flush(self) -> None:
@@ -66,6 +88,7 @@ class ConsoleDriver(LinuxDriver):
         super().__init__(app, **options)
         assert sys.__stderr__ is not None
         self.watched = WatchedFile(sys.__stderr__)
+        self.private = False
         self._file = self.watched  # type: ignore[assignment]
 
     @property
@@ -75,12 +98,17 @@ class ConsoleDriver(LinuxDriver):
         return self.watched.writing or (writer is not None and writer._queue.qsize() > 0)
 
     def write(self, data: str) -> None:
-        super().write(filter_bytes(data))
+        text = filter_bytes(data)
+        super().write(Unrecorded(text) if self.private else text)
+
+    def resized(self, width: int, height: int) -> None:
+        """Tells a recording the size of what is written from here on."""
+        super().write(Resized(f"{width}x{height}"))
 
     def write_clipboard(self, text: str) -> None:
         """Puts text on the clipboard of the person's own machine (OSC 52), through SSH too."""
         encoded = base64.b64encode(text.encode()[:CLIPBOARD_BYTES_MAX]).decode()
-        super().write(f"\x1b]52;c;{encoded}\x07")
+        super().write(Unrecorded(f"\x1b]52;c;{encoded}\x07"))
 
     def close(self) -> None:
         """Ends the writer; a terminal that takes nothing any more is left alone after CLOSE_S."""
@@ -94,6 +122,9 @@ class ThinApp(App[int]):
 
     def __init__(self, *, ascii: bool = False, thin: bool = True) -> None:  # noqa: A002
         super().__init__(driver_class=ConsoleDriver)
+        # Written to by the thread that writes to the terminal, from the first frame on.
+        self.recording: Recording | None = None
+        self._recorded_size = (0, 0)
         self.thin = ThinScreen(self.console._color_system, ascii=ascii) if thin else None
         self._retry: Timer | None = None
 
@@ -102,6 +133,14 @@ class ThinApp(App[int]):
         if self.thin is not None:
             self.thin.forget()
             self._send()
+
+    def set_private(self, private: bool) -> None:
+        """Whether what is shown from now on is kept out of a recording; afterwards it gets the whole screen again."""
+        if not isinstance(self._driver, ConsoleDriver) or self._driver.private == private:
+            return
+        self._driver.private = private
+        if not private and self.recording is not None:
+            self.forget_screen()
 
     def copy_to_clipboard(self, text: str) -> None:
         self._clipboard = text
@@ -116,6 +155,8 @@ class ThinApp(App[int]):
 
     def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
         updates = isinstance(renderable, ChopsUpdate | LayoutUpdate)
+        if updates and isinstance(self._driver, ConsoleDriver):
+            self._tell_size(self._driver)
         if self.thin is None or not updates or not isinstance(self._driver, ConsoleDriver) or self._driver.is_inline:
             super()._display(screen, renderable)
             return
@@ -129,6 +170,13 @@ class ThinApp(App[int]):
                 self._send()
         finally:
             self.post_display_hook()
+
+    def _tell_size(self, driver: ConsoleDriver) -> None:
+        """The recording hears of a new size before the first frame of that size."""
+        if self.recording is not None and self._recorded_size != tuple(self.size):
+            self._recorded_size = (self.size.width, self.size.height)
+            driver.watched.recording = self.recording
+            driver.resized(*self._recorded_size)
 
     def _send(self) -> None:
         """Sends the newest frame, or looks again in a while if the terminal is behind."""

@@ -35,6 +35,7 @@ def run_app(args: argparse.Namespace) -> int:
         link=chosen.link,
         look=chosen.look,
         prompter=prompter,
+        record=args.record,
     )
     if code == EXIT_TO_DEMO:
         os.execv(sys.executable, [sys.executable, "-m", "console", "demo"])

@@ -175,6 +175,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--look", default="")
     parser.add_argument("--link", choices=("lan", "ssh", "thin"), default=None)
     parser.add_argument("--whole-regions", action="store_true", help="send what Textual sends, for comparison")
+    parser.add_argument("--record", default="", help="a file for what the screen shows")
     options = parser.parse_args(argv)
     fleet, clock = SampleFleet(many(options.nodes) if options.nodes else None), StillClock()
 
@@ -192,6 +193,7 @@ def main(argv: list[str]) -> int:
         look=options.look,
         thin=not options.whole_regions,
         clock=clock,
+        record=options.record,
     )
 
 

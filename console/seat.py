@@ -176,6 +176,9 @@ class Seat(ThinApp, inherit_bindings=False):
         """One look at the fleet; nothing is drawn when nothing changed."""
         if self.operating and self.clock.monotonic_s() - self._touched_s > OPERATE_IDLE_S:
             self._to_monitor("MONITOR again after 15 minutes without a key")
+        if self.recording is not None and self.recording.ended:
+            self.say(f"nothing is recorded any more: {self.recording.ended}", "warn")
+            self.recording = None
         if self.paused_at_s is None and self.opened is not None:
             changed = self.look_again()
             self._post(BoardChanged(self.board, changed))

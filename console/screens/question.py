@@ -29,8 +29,14 @@ class QuestionView(View):
 
     def opened(self) -> None:
         super().opened()
+        if self.mode == "secret":
+            self.seat.set_private(True)
         if self.mode != "enter":
             self.entry.focus()
+
+    def on_unmount(self) -> None:
+        if self.mode == "secret":
+            self.seat.set_private(False)
 
     def draw(self, changed: frozenset[str] | None) -> None:
         super().draw(changed)
