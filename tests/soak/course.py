@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.soak import checks, gauges, growth
+from tests.soak.fault import Fault
 from tests.soak.growth import Slope
-from tests.soak.injections import FAULTS, Fault
+from tests.soak.injections import FAULTS
 from tests.soak.plantsite import ON_SMALL_DISKS, Say, Site
 
 INTERVAL_S = 20.0

@@ -30,6 +30,11 @@ class WallClock:
         """What a process needs in its environment to be subject to it."""
         return {"LD_PRELOAD": str(self.library), "SOAK_WALLCLOCK": str(self.file)}
 
+    @property
+    def ahead_s(self) -> int:
+        """How far the plant's clocks are ahead now."""
+        return int(struct.unpack("=q", self.file.read_bytes())[0])
+
     def set(self, ahead_s: int) -> None:
         """All at once, for every process that was started with `environment`."""
         with self.file.open("r+b", buffering=0) as file:
