@@ -27,7 +27,7 @@ from console.demo.scene import Claim, Scene
 ROOT = Path(__file__).resolve().parents[2]
 INTERRUPTED = 130
 BREAKABLE = ("plc", "jump", "bundle")
-APP_DEFAULTS = {"operate": False, "ascii": False, "link": None, "look": ""}
+APP_DEFAULTS = {"operate": False, "ascii": False, "link": None, "look": "", "record": ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
