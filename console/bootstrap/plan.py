@@ -19,6 +19,8 @@ COMPILED_SHARE = 0.35
 STATE_BYTES_MIN = 64 << 20
 INODES_MIN = 8_000
 SOCKET_BYTES_MAX = 107
+# What the system's unit hides from the agent (ProtectHome, PrivateTmp): nothing that it needs may lie there.
+UNSEEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
 LONGEST_SOCKET = "/run/m-" + 32 * "x" + ".sock"
 
 
@@ -80,15 +82,17 @@ def make_plan(facts: NodeFacts, manifest: Manifest, digest: str, wish: Wish) -> 
     """The plan for one node. `digest`: the kit's, in hexadecimal."""
     platform = f"linux-{facts.machine}"
     unfit = _system(facts, manifest, platform)
-    python, target, runtime, more = _python(facts, manifest, platform, wish)
+    start = wish.start or _start(facts)
+    fenced = start == "systemd" and facts.systemd and facts.is_root
+    seen = [python for python in facts.pythons if not fenced or not is_unseen(python.path)]
+    python, target, runtime, more = _python(facts, seen, manifest, platform, wish)
     # A machine that no kit is for needs no other Python.
-    nos = [*(unfit or more), *_places(facts)]
+    nos = [*(unfit or more), *_places(facts), *(_hidden(facts) if fenced else ())]
     if target is not None and facts.glibc is not None and facts.glibc < target.glibc:
         nos.append(_old_glibc(facts.glibc, target))
     wheels = manifest.wheels_for(target) if target else []
     copied = sum(wheel.size for wheel in wheels) + (runtime.size if runtime else 0)
     unpacked = sum(int(w.unpacked * (1 + COMPILED_SHARE)) for w in wheels) + (runtime.unpacked if runtime else 0)
-    start = wish.start or _start(facts)
     version = f"{manifest.version}-{digest[:12]}" + (f"-py{target.python}" if target else "")
     nos += [*_room(facts, copied + unpacked), *_starting(facts, start)]
     return Plan(
@@ -146,6 +150,20 @@ def _places(facts: NodeFacts) -> list[No]:
     return found
 
 
+def is_unseen(path: str) -> bool:
+    """Whether the system's unit hides a path from the agent."""
+    return any(path == folder or path.startswith(f"{folder}/") for folder in UNSEEN)
+
+
+def _hidden(facts: NodeFacts) -> list[No]:
+    found = []
+    for what, place, option in (("programs", facts.prefix, "--prefix"), ("state", facts.state, "--state")):
+        if is_unseen(place.path):
+            fix = f"name a folder elsewhere with {option}, or start it another way with --start"
+            found.append(No("HIDDEN", f"the system's unit hides {place.path} ({what}) from the agent", fix))
+    return found
+
+
 def _room(facts: NodeFacts, bytes_programs: int) -> list[No]:
     needs = [(facts.prefix, bytes_programs), (facts.state, STATE_BYTES_MIN)]
     if facts.prefix.mount == facts.state.mount:
@@ -162,10 +180,10 @@ def _room(facts: NodeFacts, bytes_programs: int) -> list[No]:
 
 
 def _python(
-    facts: NodeFacts, manifest: Manifest, platform: str, wish: Wish
+    facts: NodeFacts, seen: list[FoundPython], manifest: Manifest, platform: str, wish: Wish
 ) -> tuple[str, Target | None, Runtime | None, list[No]]:
     """The interpreter: the newest one there that the kit fits, else the one that the kit carries."""
-    able = [python for python in facts.pythons if _is_able(python) and python.path.startswith(wish.python)]
+    able = [python for python in seen if _is_able(python) and python.path.startswith(wish.python)]
     fitting = [(python_key(p.version), p) for p in able if manifest.target(platform, p.version)]
     if fitting:
         _, python = max(fitting, key=lambda pair: pair[0])
@@ -174,7 +192,7 @@ def _python(
     if runtime is not None and not wish.python:
         no = [] if facts.tar else [No("NO_TAR", "it has no tar to unpack the kit's Python", "install tar")]
         return "", manifest.target(platform, runtime.python), runtime, no
-    return "", None, None, [_no_python(facts, able, manifest, platform)]
+    return "", None, None, [_no_python(facts, seen, able, manifest, platform)]
 
 
 def _is_able(python: FoundPython) -> bool:
@@ -182,13 +200,19 @@ def _is_able(python: FoundPython) -> bool:
     return python.implementation == "cpython" and not python.free_threaded and not python.lacking and not old
 
 
-def _no_python(facts: NodeFacts, able: list[FoundPython], manifest: Manifest, platform: str) -> No:
+def _no_python(
+    facts: NodeFacts, seen: list[FoundPython], able: list[FoundPython], manifest: Manifest, platform: str
+) -> No:
     carried = "or build the kit with a Python in it: --runtime PLATFORM=TAR"
     if able:
         has = ", ".join(python.version for python in able)
         made = ", ".join(target.python for target in manifest.targets if target.platform == platform)
         fix = f"outstation kit build --platform {platform} --python {able[0].version}"
         return No("PYTHON_NOT_IN_KIT", f"it has Python {has}, and the kit is for {made or 'other machines'}", fix)
+    unseen = [python.path for python in facts.pythons if _is_able(python) and python not in seen]
+    if unseen and not any(map(_is_able, seen)):
+        fix = f"install python3 for the whole machine there, start it another way with --start, {carried}"
+        return No("HIDDEN", f"the system's unit hides its only fitting Python, {unseen[0]}, from the agent", fix)
     if not facts.pythons:
         return No("NO_PYTHON", "it has no Python", f"install python3 (3.11 or newer) there, {carried}")
     lacking = [python for python in facts.pythons if python.lacking and python_key(python.version) >= PYTHON_MIN]

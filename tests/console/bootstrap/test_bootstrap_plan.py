@@ -104,6 +104,32 @@ def test_a_node_that_cannot_take_it_gets_the_reason_and_the_fix(
     assert fix in f"{no.reason} {no.fix}"
 
 
+ROOTS = {"uid": "0", "user": "root", "systemd": "systemd 252", "prefix": "/opt/outstation", "state": "/var/lib/node"}
+
+
+def test_root_gets_a_system_unit_with_a_python_that_the_unit_lets_it_see() -> None:
+    homes = "/root/.pyenv/bin/python3.13 3.13 64 cpython 0 -"
+    made = plan(**ROOTS, python=f"{homes}|{PLAIN['python']}")
+    assert (made.refusals, made.start, made.python) == ((), "systemd", "/usr/bin/python3.11")
+    assert plan(Wish(start="cron"), **ROOTS, python=f"{homes}|{PLAIN['python']}").python.startswith("/root/")
+
+
+@pytest.mark.parametrize(
+    ("changed", "fix"),
+    [
+        ({"python": "/root/.pyenv/bin/python3.13 3.13 64 cpython 0 -"}, "for the whole machine"),
+        ({"prefix": "/home/outstation"}, "--prefix"),
+        ({"state": "/var/tmp/node"}, "--state"),
+    ],
+)
+def test_nothing_that_the_agent_needs_may_lie_where_its_unit_does_not_let_it_look(
+    changed: dict[str, str], fix: str
+) -> None:
+    (no,) = plan(**(ROOTS | changed)).refusals
+    assert no.code == "HIDDEN"
+    assert fix in no.fix
+
+
 def test_several_reasons_are_all_said_at_once() -> None:
     codes = {no.code for no in plan(python=None, glibc="glibc 2.17", mount="/home ext4 rw,noexec").refusals}
     assert codes == {"NO_PYTHON", "NOEXEC"}
