@@ -16,6 +16,7 @@ from console.cli import (
     check,
     data,
     deploy,
+    doctor,
     export,
     fleet,
     handover,
@@ -71,6 +72,7 @@ GROUPS = (
     kit,
     carry,
     keymap,
+    doctor,
     outside,
 )
 
