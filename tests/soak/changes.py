@@ -3,42 +3,74 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import contextlib
 import sys
+import time
 from pathlib import Path
+
+import psutil
 
 from console import deploy
 from console.demo.provision import BAD, GOOD, OPERATOR
 from console.demo.scene import FAILURES
-from nodeagent.protocol import DeploymentState
+from nodeagent.protocol import DeploymentState, WorkerState
+from store import db
 from store.archive import read_archive
+from store.node import deployments
+from store.node.deployments import Deployment
+from tests.faults.invariants import RANK
+from tests.soak.breaks import SUPERVISOR, WORKER
 from tests.soak.fault import Seen
-from tests.soak.plantsite import Site
+from tests.soak.plantsite import POLL_S, Site
 
 WINDOW_S = 40.0
 SHORT_WINDOW_S = 12.0
+FULL_S = 3.0
+SERVES_S = 30.0
+CONSOLE_S = 30.0
 
 
 async def fill_disk(site: Site, node: str) -> Seen:
-    """I9: serving goes on, deployments are refused with the reason."""
-    disk = site.disks[node]
-    taken = await asyncio.to_thread(disk.fill)
+    """I9: serving goes on and begins again, deployments are refused with the reason."""
+    taken = await asyncio.to_thread(site.disks[node].fill)
     try:
-        await asyncio.sleep(3.0)
-        status = await site.demo.fleet.client(node).status()
-        states = [str(bundle.state) for bundle in status.telemetry.bundles]
-        wrong = [] if set(states) == {"serving"} else [f"I9: on a full disk its bundles are {states}"]
-        try:
-            await _deploy(site, node, site.bundle(site.plans[node].example), WINDOW_S)
-            wrong.append("I9: a deployment was taken on a full disk")
-            said = "taken"
-        except FAILURES as error:
-            said = str(error)
-            if "disk" not in said.lower() and "space" not in said.lower() and "free" not in said.lower():
-                wrong.append(f"I9: refused without the reason: {said}")
-        return Seen(f"{taken >> 20} MB taken; serving; {said}", wrong)
+        await asyncio.sleep(FULL_S)
+        wrong = [] if await _serves(site, node) else ["I9: on a full disk it stopped serving"]
+        said = await _refused(site, node)
+        wrong += [] if any(word in said.lower() for word in ("disk", "space", "free")) else [f"I9: deployed: {said}"]
+        _kill_both(site, node)
+        took_s = await _serves(site, node)
+        wrong += [] if took_s else [f"I9: on a full disk it does not serve again within {SERVES_S:g} s of a kill"]
+        return Seen(f"{taken >> 20} MB taken; serving; {said}; serving {took_s or 0:.1f} s after a kill", wrong)
     finally:
-        await asyncio.to_thread(disk.free)
+        await asyncio.to_thread(site.disks[node].free)
+
+
+def _kill_both(site: Site, node: str) -> None:
+    for process in [*site.members(node, SUPERVISOR), *site.members(node, WORKER)]:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+
+
+async def _serves(site: Site, node: str) -> float | None:
+    """Seconds until every bundle of the node serves; None: not within SERVES_S."""
+    began_s = time.monotonic()
+    while time.monotonic() < began_s + SERVES_S:
+        with contextlib.suppress(*FAILURES):
+            bundles = (await site.demo.fleet.client(node).status()).telemetry.bundles
+            if bundles and all(bundle.state is WorkerState.SERVING for bundle in bundles):
+                return time.monotonic() - began_s
+        await asyncio.sleep(POLL_S)
+    return None
+
+
+async def _refused(site: Site, node: str) -> str:
+    """What the node says to a deployment; "taken" where it says nothing."""
+    try:
+        await _deploy(site, node, await asyncio.to_thread(site.bundle, site.plans[node].example), WINDOW_S)
+    except FAILURES as error:
+        return str(error)
+    return "taken"
 
 
 async def _deploy(site: Site, node: str, path: Path, window_s: float) -> str:
@@ -84,28 +116,32 @@ async def bad_deployment(site: Site, node: str) -> Seen:
 async def kill_console(site: Site, node: str) -> Seen:
     """A console is killed somewhere in a deployment; nobody confirms, and the node is back within its window."""
     path = await asyncio.to_thread(site.bundle, GOOD)
+    goal, before = site.random.choice(("STAGED", "PREFLIGHT_OK", "TRIAL")), _newest(site, node)
     command = ["--home", str(site.demo.home.path), "--operator", OPERATOR, "deploy", str(path), node]
     command += ["--confirm-within", f"{SHORT_WINDOW_S:.0f}s", "--break-lease", "--yes"]
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "console", *command),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-        env={name: value for name, value in os.environ.items() if name not in site.clock.environment},
-    )
-    after_s = site.random.uniform(1.0, 6.0)
+    with (site.demo.plant.folder / "console.log").open("ab") as log:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "console", *command), stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
+        )
     try:
-        async with asyncio.timeout(after_s):
-            await process.wait()
-    except TimeoutError:
+        reached_s = await site.until(
+            lambda: (now := _newest(site, node)).id != before.id and RANK[now.state] >= RANK[goal], CONSOLE_S
+        )
+    finally:
         process.kill()
         await process.wait()
-    try:
-        newest = (await site.demo.fleet.client(node).deployments()).deployments[0]
-    except FAILURES as error:
-        return Seen("unreachable", [f"the node does not answer after a console was killed: {error}"])
-    if newest.state is DeploymentState.TRIAL:
+    if reached_s is None:
+        return Seen("no deployment", [f"a deployment did not come to {goal} within {CONSOLE_S:g} s"])
+    row = _newest(site, node)
+    began, id_ = row.state, row.id
+    if began == "TRIAL":
         await asyncio.sleep(SHORT_WINDOW_S + 3.0)
-    row = await site.demo.fleet.client(node).deployment(newest.id)
-    wrong = ["I3: the trial that nobody confirmed stands"] if row.state is DeploymentState.TRIAL else []
-    return Seen(f"killed after {after_s:.1f} s in {newest.state}, then {row.state}", wrong)
+    row = _newest(site, node)
+    wrong = [] if (row.id, row.state) != (id_, "TRIAL") else ["I3: the trial that nobody confirmed stands"]
+    return Seen(f"killed after {reached_s:.1f} s in {began}, then {row.state} {row.reason or ''}".strip(), wrong)
+
+
+def _newest(site: Site, node: str) -> Deployment:
+    """The node's newest deployment, from its own file."""
+    with contextlib.closing(db.open_reader(site.states[node] / "node.db", deadline_s=5.0)) as connection:
+        return deployments.newest(connection, limit=1)[0]
