@@ -62,10 +62,10 @@ def main() -> int:
     parser.add_argument("--report", type=Path, help="written here; between the marks of a document that has them")
     asked = parser.parse_args()
     seed = random.randrange(1_000_000) if asked.seed is None else asked.seed
-    why_not = smalldisk.own_mounts()
-    _say(f"seed {seed}" + (f"; no disk is filled: {why_not}" if why_not else ""))
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
     try:
+        why_not = smalldisk.own_mounts(folder)
+        _say(f"seed {seed}" + (f"; no disk is filled: {why_not}" if why_not else ""))
         result = asyncio.run(_soak(folder, asked.minutes * 60.0, seed, disks=not why_not))
     except asyncio.CancelledError:
         return 130
@@ -74,7 +74,7 @@ def main() -> int:
         shutil.rmtree(folder, ignore_errors=True)
         for text in left:
             _say(text)
-    result.wrong += left
+    result.wrong, result.no_disks = result.wrong + left, why_not
     print(report.text(result))
     if asked.report:
         report.write(asked.report, result)

@@ -51,6 +51,8 @@ class Result:
     injected: list[Injected] = field(default_factory=list)
     slopes: list[Slope] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+    no_disks: str = ""
+    """Why no disk was filled."""
 
     @property
     def violations(self) -> list[str]:

@@ -34,6 +34,7 @@ def _head(result: Result) -> str:
     return (
         f"Run of {day}, Linux {platform.release()}, Python {platform.python_version()}, seed {result.seed}: "
         f"{len(result.injected)} faults in {result.seconds / 60:.1f} minutes, {len(result.violations)} violations."
+        + (f" No disk was filled: {result.no_disks}." if result.no_disks else "")
     )
 
 

@@ -15,14 +15,32 @@ DISK_BYTES = 256 << 20
 PIECE_BYTES = 1 << 20
 
 
-def own_mounts() -> str:
-    """Gives this process mounts of its own; why not, or "". To be called before there is a second thread."""
+def own_mounts(folder: Path) -> str:
+    """Gives this process mounts of its own; why no disk can be made, or "". Before there is a second thread."""
     if os.geteuid() != 0:
         return "only root may mount a small disk"
     if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNS) != 0:
         return f"no mount namespace: {os.strerror(ctypes.get_errno())}"
-    done = subprocess.run(["mount", "--make-rprivate", "/"], capture_output=True, text=True, check=False)
-    return done.stderr.strip()
+    probe = folder / "probe"
+    probe.mkdir()
+    try:
+        subprocess.run(["mount", "--make-rprivate", "/"], check=True, capture_output=True)
+        _mount(folder / "probe.ext4", probe)
+        subprocess.run(["umount", probe], check=True, capture_output=True)
+    except FileNotFoundError as error:
+        return f"{error.filename} is not installed"
+    except subprocess.CalledProcessError as error:
+        return f"{error.cmd[0]}: {error.stderr.decode(errors='replace').strip()}"
+    finally:
+        (folder / "probe.ext4").unlink(missing_ok=True)
+    return ""
+
+
+def _mount(image: Path, at: Path) -> None:
+    with image.open("wb") as file:
+        file.truncate(DISK_BYTES)
+    subprocess.run(["mkfs.ext4", "-q", "-m", "0", "-E", "root_owner", image], check=True, capture_output=True)
+    subprocess.run(["mount", "-o", "loop", image, at], check=True, capture_output=True)
 
 
 @dataclass(frozen=True)
@@ -52,13 +70,10 @@ class SmallDisk:
 
 def move(state: Path, image: Path) -> SmallDisk:
     """Puts the state folder of a node that does not run onto a disk of DISK_BYTES. Raises CalledProcessError."""
-    with image.open("wb") as file:
-        file.truncate(DISK_BYTES)
-    subprocess.run(["mkfs.ext4", "-q", "-m", "0", "-E", "root_owner", image], check=True, capture_output=True)
     kept = state.with_name(f"{state.name}.moved")
     state.rename(kept)
     state.mkdir(mode=kept.stat().st_mode & 0o777)
-    subprocess.run(["mount", "-o", "loop", image, state], check=True, capture_output=True)
+    _mount(image, state)
     (state / "lost+found").rmdir()
     state.chmod(kept.stat().st_mode & 0o777)
     for path in kept.iterdir():
