@@ -51,7 +51,7 @@ async def main(folder: Path, seconds: float) -> None:
             version = 0
             while _known(fleet) < len(addresses):
                 version = await fleet.wait_changed(version)
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.1)
         picture_s, connect_s = time.monotonic() - began_s, time.process_time() - cold_s
         lags: list[float] = []
         probe = asyncio.create_task(_lags(lags))

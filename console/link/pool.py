@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from console.link.endpoint import Endpoint, Route
 from console.link.errors import LinkError
+from console.link.turns import Turns
 
 if TYPE_CHECKING:
     from console.link.ssh import Connection, Ssh
@@ -46,6 +47,7 @@ class Pool:
         self._random = random_unit
         self._doors: dict[Hops, asyncio.Semaphore] = {}
         self._jumps: dict[tuple[str, Hops], _Shared] = {}
+        self._turns = Turns()
 
     def anew(self) -> Pool:
         """A pool with no connection of this one and nothing that a person told it: who logs in is asked again."""
@@ -128,14 +130,15 @@ class Pool:
                 await asyncio.sleep(self._random() * JITTER_S)
             try:
                 ssh = await self._made()
-                return await ssh.login(
-                    route.node,
-                    hops[-1],
-                    tunnel=tunnel,
-                    identity_files=identity_files,
-                    proxy_command=route.proxy_command if tunnel is None else "",
-                    forward_agent=forward_agent,
-                )
+                async with self._turns.turn():
+                    return await ssh.login(
+                        route.node,
+                        hops[-1],
+                        tunnel=tunnel,
+                        identity_files=identity_files,
+                        proxy_command=route.proxy_command if tunnel is None else "",
+                        forward_agent=forward_agent,
+                    )
             except LinkError as error:
                 if tunnel is not None and not error.hint:
                     error.hint = f"reached through {tunnel.endpoint}: can it reach {hops[-1].known_name}?"
