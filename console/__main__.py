@@ -62,6 +62,7 @@ def _app_options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(add_help=False)
     app = parser.add_argument_group("the app")
     app.add_argument("--operate", action="store_true", help="start in OPERATE")
+    app.add_argument("--plain", action="store_true", help="line by line: for screen readers, serial and dumb terminals")
     app.add_argument("--ascii", action="store_true", help="draw with ASCII only ($OUTSTATION_ASCII)")
     app.add_argument("--link", choices=("lan", "ssh", "thin"), help="how far away this terminal is")
     app.add_argument("--look", default="", help="a theme by name")
@@ -109,11 +110,15 @@ def _verb(args: argparse.Namespace) -> int:
 
 
 def _app(args: argparse.Namespace) -> int:
-    """The app over this console's own nodes, or a recording of one."""
+    """The app over this console's own nodes, or the same line by line, or a recording of one."""
     if args.replay:
         from console.playback import run_replay
 
         return run_replay(args.replay, args.speed, args.at)
+    if args.plain or (os.environ.get("TERM") == "dumb" and sys.stdin.isatty()):
+        from console.plain import run_plain
+
+        return run_plain(args)
     from console.launch import run_app
 
     return run_app(args)

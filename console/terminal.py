@@ -56,7 +56,8 @@ def detect(
     term = environ.get("TERM", "")
     if term in ("", "dumb", "unknown"):
         raise TerminalRefused(
-            f"TERM is {term!r}: no screen can be drawn here. Use `outstation status`, or set TERM=xterm-256color."
+            f"TERM is {term!r}: no screen can be drawn here. "
+            "Use `outstation --plain` or `outstation status`, or set TERM=xterm-256color."
         )
     many = term.endswith(("256color", "direct", "kitty", "ghostty", "alacritty")) or "COLORTERM" in environ
     colours: Colours = "many" if many and term != "linux" else "sixteen"
