@@ -123,6 +123,8 @@ def _linger(journal: Journal) -> list[str]:
         _run(["loginctl", "enable-linger", name], "")
         return []
     except SetupError:
+        # Root may allow it later, and takes that back itself.
+        journal.undone({"act": "linger", "account": name})
         return [f"it starts at the first login, not at boot; as root on the node: loginctl enable-linger {name}"]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import platform
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -16,11 +17,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
+from xml.etree import ElementTree
 
 from tests.faults import attacks, errors, kills, mutations, power, race, real_agent
 from tests.faults.attack_desk import Desks
 from tests.faults.disk import MEMORY
 
+SYSTEMD = Path(__file__).parents[1] / "real" / "long_bootstrap_systemd.py"
 RACES, MUTATIONS, DOUBLES = 1_000, 10_000, 80
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 
@@ -112,6 +115,17 @@ def run_attacks(folder: Path, _only: str) -> Figures:
     return Figures(tried, words, wrong)
 
 
+def run_systemd(folder: Path, only: str) -> Figures:
+    """A machine with a systemd of its own: bootstrapped from a console, killed, frozen, rebooted, wiped."""
+    report = folder / "report.xml"
+    command = [sys.executable, "-m", "pytest", str(SYSTEMD), "-q", "--timeout", "0", f"--junitxml={report}", "-k", only]
+    subprocess.run(command, check=False)
+    cases = list(ElementTree.parse(report).iter("testcase"))
+    bad = [(case.get("name"), fault) for case in cases for fault in case if fault.tag in ("failure", "error")]
+    wrong = [f"{name}: {fault.get('message', '')[:500]}" for name, fault in bad]
+    return Figures(len(cases), "lives of a unit: root's, and an account's that may linger by itself or not", wrong)
+
+
 PROGRAMMES: dict[str, tuple[str, Callable[[Path, str], Figures]]] = {
     "race": ("Confirm against deadline, within 50 ms", run_race),
     "attacks": ("Named attacks on what a node lets in", run_attacks),
@@ -120,6 +134,7 @@ PROGRAMMES: dict[str, tuple[str, Callable[[Path, str], Figures]]] = {
     "double": ("A second fault during the recovery from the first", run_double),
     "planted": ("Bugs put in on purpose", run_planted),
     "errors": ("A disk that refuses, at every call", run_errors),
+    "systemd": ("A real systemd: kill, freeze, reboot, power cut, wipe", run_systemd),
     "kills": ("SIGKILL before and after each commit", run_kills),
 }
 
