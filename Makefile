@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 TEST_PROCESSES ?= 2
 
-.PHONY: setup servers test check demo screenshots bench faults fmt lock clean
+.PHONY: setup servers test check demo screenshots bench bench-report faults soak fmt lock clean
 
 setup: $(READY)
 
@@ -38,10 +38,22 @@ screenshots: $(READY)
 bench: $(READY)
 	$(BIN)/python -m bench
 
+# One of them: make bench-serving
+bench-%: $(READY)
+	$(BIN)/python -m bench $*
+
+# docs/performance.md and README's table, out of what the benches kept in build/bench
+bench-report: $(READY)
+	$(BIN)/python -m bench.report
+
 # Long: every kill, power cut, failing write, cut upload and mutated bundle (docs/reliability.md), then a thousand rollouts.
 faults: $(READY) servers
 	$(BIN)/python -m tests.faults
 	OUTSTATION_ROLLOUT_SEEDS=1000 $(BIN)/python -m pytest tests/console/rollout/test_rollout_simulation.py -n $(TEST_PROCESSES) --dist load --timeout 0
+
+# An hour of the demo's plant with a fault every 20 s: make soak MINUTES=10
+soak: $(READY) servers
+	$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),60)
 
 fmt: $(READY)
 	$(BIN)/ruff format .
