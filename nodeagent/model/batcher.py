@@ -127,7 +127,9 @@ class Batcher:
 
     def _run(self, calls: list[Call]) -> list[Done]:
         start_ns = time.perf_counter_ns()
-        deadline_s = min(self._left_s(call, start_ns) for call in calls)
+        deadline_s = self._left_s(calls[0], start_ns)
+        for call in calls[1:]:
+            deadline_s = min(deadline_s, self._left_s(call, start_ns))
         feeds = join(calls)
         try:
             if deadline_s <= 0:

@@ -78,13 +78,14 @@ class Served:
             return
         start_ns = time.perf_counter_ns()
         if len(calls) == 1:
-            responses = [self._codec.encode(calls[0].plan, done.outputs)]
+            plan, rows = calls[0].plan, calls[0].plan.rows
+            calls[0].reply(self._codec.encode(plan, done.outputs))
         else:
-            responses = self._codec.encode_rows([call.plan for call in calls], done.outputs)
-        for call, response in zip(calls, responses, strict=True):
-            call.reply(response)
+            plans = [call.plan for call in calls]
+            rows = sum([plan.rows for plan in plans])
+            for call, response in zip(calls, self._codec.encode_rows(plans, done.outputs), strict=True):
+                call.reply(response)
         end_ns = time.perf_counter_ns()
-        rows = sum(call.plan.rows for call in calls)
         queued_ns = [call.queued_ns for call in calls]
         self.statistics.ran(queued_ns, rows or len(calls), start_ns - done.run_ns, done.run_ns, end_ns)
         if self._on_prediction is not None:
