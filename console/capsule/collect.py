@@ -36,10 +36,18 @@ T = TypeVar("T")
 
 
 class Collecting:
-    """One node, from `first_s` to `last_s` of this console's clock."""
+    """One node, from `first_s` to `last_s` of this console's clock, which `now_s` reads."""
 
-    def __init__(self, client: AgentClient, address: NodeAddress, book: Book, first_s: float, last_s: float) -> None:
-        self._client, self._address, self._book = client, address, book
+    def __init__(
+        self,
+        client: AgentClient,
+        address: NodeAddress,
+        book: Book,
+        first_s: float,
+        last_s: float,
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
+        self._client, self._address, self._book, self._now_s = client, address, book, now_s
         self._first_s, self._last_s = first_s, last_s
         self._frames: dict[tuple[str, int, int], Telemetry] = {}
         self._missing: list[str] = []
@@ -53,16 +61,18 @@ class Collecting:
 
     async def _follow(self) -> None:
         """Telemetry until the end, over losses of the link."""
-        while (left_s := self._last_s - time.time()) > 0:
+        while (left_s := self._last_s - self._now_s()) > 0:
             try:
                 async with asyncio.timeout(left_s), aclosing(self._stream()) as lines:
                     async for frame in lines:
                         self._keep(frame)
+                        if self._now_s() >= self._last_s:
+                            return
             except TimeoutError:
                 return
             except (LinkError, AgentError) as error:
                 self._note("telemetry", error)
-            await asyncio.sleep(min(AGAIN_S, max(0.0, self._last_s - time.time())))
+            await asyncio.sleep(min(AGAIN_S, max(0.0, self._last_s - self._now_s())))
 
     def _stream(self) -> AsyncGenerator[Telemetry, None]:
         newest = next(reversed(self._frames.values()), None)
@@ -84,7 +94,7 @@ class Collecting:
         address, client = self._address, self._client
         found: dict[str, Any] = {
             "name": address.name, "node_id": address.node_id, "site": address.site, "line": address.line,
-            "machine": address.machine, "labels": list(address.labels), "collected_s": time.time(),
+            "machine": address.machine, "labels": list(address.labels), "collected_s": self._now_s(),
         }  # fmt: skip
         status = await self._ask("everything", client.status())
         if status is None:
@@ -140,7 +150,7 @@ class Collecting:
                     return
 
     async def _trends(self, bundles: Sequence[str]) -> dict[str, Trend]:
-        hours = max(60.0, time.time() - self._first_s) / 3_600
+        hours = max(60.0, self._now_s() - self._first_s) / 3_600
         found = {}
         for bundle in ("", *bundles):
             asked = self._client.trend(bundle, hours=hours, points=TREND_POINTS)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final
 
 from console import figures
 from console.capsule.content import NodeCapsule
 from console.capsule.file import Capsule
 from console.view import LinkState, NodeAddress, NodeView
-from nodeagent.protocol import LogLine
+from nodeagent.protocol import LogLine, TrendPoint
 
 TREND_VALUES: Final = 60
 
@@ -58,6 +58,11 @@ class CapsuleFleet:
             if after is not None and line.cursor > after:
                 yield line
         await asyncio.Event().wait()
+
+    def until_now(self, name: str, points: Sequence[TrendPoint]) -> list[TrendPoint]:
+        """The points of a trend up to the moment that is shown."""
+        last_us = (self._clock.now_s + offset(self.nodes[name])) * 1e6
+        return [point for point in points if point.wall_us <= last_us]
 
     # -- time
 

@@ -88,7 +88,8 @@ async def _tell(last_s: float, tell: Callable[[float], None]) -> None:
 def _written(wanted: Wanted, nodes: Sequence[NodeCapsule], path: Path, sign: Callable[[bytes], bytes]) -> Made:
     documents = [msgspec.to_builtins(node) for node in nodes]
     redaction = Redaction(names=wanted.without_names)
-    redaction.learn([*documents, {"made_by": wanted.by}])
+    logins = [{"owner": address.user} for address, _ in wanted.nodes]
+    redaction.learn([*documents, {"made_by": wanted.by}, *logins])
     clear = [_with_altered(redaction.document(document)) for document in documents]
     manifest = Manifest(
         made_by=redaction.text(wanted.by),

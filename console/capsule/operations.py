@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NoReturn
 
+import msgspec
+
 from console.capsule.content import NodeCapsule
 from console.capsule.fleet import CapsuleFleet
 from console.operations import TREND_POINTS, BundleEntry, OnStep, OperationFailed
@@ -72,7 +74,7 @@ class CapsuleOperations:
         found = self._node(node).trends.get(bundle)
         if found is None:
             _refuse("trend", node, f"the capsule has no trend of {bundle or 'the host'}")
-        return found
+        return msgspec.structs.replace(found, points=self._fleet.until_now(node, found.points))
 
     async def logs(self, node: str, *, after: int | None, limit: int) -> LogsPage:
         lines = [line for line in self._node(node).logs if after is None or line.cursor > after]

@@ -15,7 +15,8 @@ from widgets.look import grey
 from widgets.trend import spark
 
 SPARK_CELLS: Final = 48
-_SPECIAL: Final = re.compile(r"([\\`*_{}\[\]()#+\-.!|~>:@])")
+# Marks, and what some readers make links of by themselves.
+_SPECIAL: Final = re.compile(r"([\\`*_\[\]|~>]|:(?=//)|(?<=www)\.)", re.IGNORECASE)
 
 
 def markdown(report: ShiftReport) -> str:

@@ -25,6 +25,8 @@ TEXT_CHARS_MAX: Final = 300
 GAP_STEPS: Final = 2.5
 # The agent's own word of alerts: they are told as alerts.
 _NOT_CHANGES: Final = ("alert.raise", "alert.clear")
+# Of an entry's detail: what has a column of its own, and what only the machine needs.
+_TOLD_ELSEWHERE: Final = ("change_number", "boot_id", "deadline_us", "window_us", "tries", "from")
 _RUNS: Final = ("deployment.trial", "deployment.committed", "deployment.rolled_back")
 
 
@@ -177,7 +179,7 @@ def _changes(entries: Sequence[Entry], first_s: float, offset_s: float) -> tuple
         if at_s < first_s or entry.action in _NOT_CHANGES:
             continue
         plain = clean_all(entry._asdict(), TEXT_CHARS_MAX)
-        detail = {k: v for k, v in plain["detail"].items() if v not in ("", None) and k != "change_number"}
+        detail = {k: v for k, v in plain["detail"].items() if v not in ("", None) and k not in _TOLD_ELSEWHERE}
         found.append(Change(
             seq=entry.seq, at_s=at_s, who=plain["actor"], what=plain["action"], of=plain["subject"],
             number=str(plain["detail"].get("change_number", "")),

@@ -14,6 +14,8 @@ from console.shift.report import AlertSpan, BundleShift, Change, NodeShift, Shif
 from nodeagent.protocol import Trend
 
 NOTHING: Final = "nothing"
+# The year 9999; what a node says of its time may be anything.
+TIME_S_MAX: Final = 253_402_300_799.0
 RAN: Final = ("bundle", "version", "revision", "state", "since", "by", "signed by", "digest")
 CHANGES: Final = ("time", "who", "what", "of", "change", "")
 ALERTS: Final = ("from", "to", "stood for", "priority", "code", "what", "seen by")
@@ -34,7 +36,9 @@ def span_text(seconds: float) -> str:
 
 
 def moment(at_s: float) -> str:
-    """Day and time of this console's clock, with the year: a report is kept."""
+    """Day and time of this console's clock, with the year: a report is kept. `?` for one that no calendar holds."""
+    if not 0 <= at_s <= TIME_S_MAX:
+        return "?"
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(at_s))
 
 

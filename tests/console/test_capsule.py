@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import time
 import zlib
@@ -15,7 +16,7 @@ import msgspec
 import pytest
 
 from console.__main__ import main
-from console.capsule.collect import RECORDS_WITH_INPUTS, merged, sampled
+from console.capsule.collect import RECORDS_WITH_INPUTS, Collecting, merged, sampled
 from console.capsule.content import Manifest, NodeCapsule
 from console.capsule.file import Capsule, CapsuleRefused, read, write
 from console.capsule.key import own_public_key, own_signer
@@ -24,12 +25,14 @@ from console.capsule.showing import opened_on
 from console.capsule.trusted import chain_of, maker_of
 from console.home import Home, row_of
 from console.operations import OperationFailed
-from console.sample import log_lines
+from console.sample import log_lines, sample_seat
 from console.sample_plant import WALL_S, plant
 from console.sample_shelf import story
 from console.sample_trend import sample_trend
 from console.seat import Seat
 from console.terminal import LINKS, Terminal
+from console.view import LinkState
+from console.visits import ThreadBook
 from nodeagent.protocol import (
     Bindings,
     ClockReading,
@@ -45,6 +48,7 @@ from store import ustar
 from store.ledger import Entry
 
 NODE = "press-07"
+PAST = ("--around", "5m ago", "--minutes", "4")
 
 
 def ledger_of(entries: list[Entry], query: str) -> LedgerPage:
@@ -195,8 +199,12 @@ def test_secrets_go_whatever_they_stand_in() -> None:
 
 
 def test_people_have_no_names_where_that_is_asked_and_identifiers_stay() -> None:
-    told = {"ledger": [{"actor": "pump (claimed, plant)", "subject": "node"}],
-            "logs": [{"text": "held by pump, not pump-3"}], "bundle": "pump", "hold": {"by": "alice@plant", "reason": "alice@plant said so"}}  # fmt: skip
+    told = {
+        "ledger": [{"actor": "pump (claimed, plant)", "subject": "node"}],
+        "logs": [{"text": "held by pump, not pump-3"}],
+        "bundle": "pump",
+        "hold": {"by": "alice@plant", "reason": "alice@plant said so"},
+    }
     redaction = Redaction(names=True)
     redaction.learn([told])
     clear = redaction.document(told)
@@ -226,6 +234,31 @@ def test_what_was_stays_where_the_node_is_gone_at_the_end() -> None:
     later = node(logs=log_lines(NODE)[5:], frames=node().frames[5:])
     assert merged(node(), later).frames == node().frames
     assert merged(node(), later).logs == node().logs
+
+
+def test_telemetry_is_followed_until_the_end_is_reached(in_plant: Callable[..., None], tmp_path: Path) -> None:
+    async def body(site: Any) -> None:
+        address = await site.node(NODE)
+        async with site.running() as fleet:
+            await site.until(NODE, lambda view: view.link is LinkState.UP)
+            began_s = time.time()
+            ticks, book = itertools.count(), ThreadBook(tmp_path / "catalog.db")
+            collecting = Collecting(
+                fleet.client(NODE),
+                address,
+                book,
+                began_s - 3_600,
+                began_s + 3_600,
+                lambda: began_s + 500 * next(ticks),
+            )
+            before = await collecting.fetch()
+            assert before.status is not None
+            assert any(told.startswith("ledger: ") for told in before.missing)
+            after = await collecting.finish(before)
+            book.close()
+            assert {frame.cursor for frame in after.frames} > {frame.cursor for frame in before.frames}
+
+    in_plant(body)
 
 
 # ---------------------------------------------------------------- in the app
@@ -269,6 +302,38 @@ def test_a_capsule_opens_in_the_app_and_is_scrubbed_in_time(capsule: Path, tmp_p
             assert "hold.set" in seat.screen_text() or NODE in seat.screen_text()
 
     asyncio.run(run())
+
+
+def test_a_capsule_is_begun_by_a_key_and_goes_on_by_itself(tmp_path: Path) -> None:
+    async def run() -> None:
+        seat = sample_seat(clip_file=tmp_path / "clip.txt")
+        async with seat.run_test(size=(100, 30)) as pilot:
+            await pilot.press("space", "x")
+            await pilot.pause()
+            assert "The last and the next ten minutes of 1 node: press-07." in seat.screen_text()
+            await pilot.press("enter")
+            await pilot.pause()
+            await pilot.pause()
+            assert ".ostx: 1 nodes, signed" in seat.screen_text().replace("\n ", "")
+            await pilot.press("comma")
+            await pilot.pause()
+            assert "this is the fleet as it is now" in seat.screen_text()
+
+    asyncio.run(run())
+
+
+def test_a_trend_ends_at_the_moment_that_is_shown(capsule: Path) -> None:
+    found = read(capsule)
+    opened, clock = opened_on(found, maker_of(found, "", ""))
+    assert opened.move is not None
+    opened.move(-300.0)
+    points = asyncio.run(opened.operations.trend(NODE, "bearing")).points
+    assert points
+    assert max(point.wall_us for point in points) <= clock.epoch_s() * 1e6 < sample_last_us()
+
+
+def sample_last_us() -> int:
+    return sample_trend("bearing", wall_s=WALL_S, hours=1, points_max=60).points[-1].wall_us
 
 
 def test_a_capsule_answers_what_it_holds_and_refuses_every_change(capsule: Path, tmp_path: Path) -> None:
@@ -316,12 +381,13 @@ def test_the_minutes_of_a_node_are_made_verified_and_told_where_they_are_incompl
             catalog.put_node(row_of(address))
         home.known_hosts.write_text(f"[{address.host}]:{address.port} {key[0]} {key[1]}\n")
         agent = site.agents[NODE]
-        line = LogLine(cursor=1, boottime_us=1, wall_us=round(now_s * 1e6), level="error", source="s", text="token=abc")
+        line = LogLine(cursor=1, boottime_us=1, wall_us=round((now_s - 300) * 1e6), level="error", source="s",
+                       text="token=abc")  # fmt: skip
         entries = story(NODE)
         answers: dict[str, Any] = {
             "/clock": lambda q, b: ClockReading(boot_id="b", boottime_us=1, wall_us=round(time.time() * 1e6)),
             "/logs": lambda q, b: LogsPage(lines=[] if "before" in q else [line], next=1),
-            "/records": lambda q, b: RecordsPage(records=[record(1, at_s=now_s)]),
+            "/records": lambda q, b: RecordsPage(records=[record(1, at_s=now_s - 300)]),
             "/trend": lambda q, b: sample_trend("bearing", wall_s=now_s, hours=1, points_max=60),
             "/alerts": lambda q, b: [],
             "/deployments": lambda q, b: DeploymentsPage(deployments=[]),
@@ -332,11 +398,11 @@ def test_the_minutes_of_a_node_are_made_verified_and_told_where_they_are_incompl
         for path, answer in answers.items():
             agent.handle["GET", path] = answer
         file = tmp_path / "a.ostx"
-        code, out, err = await run("make", NODE, "--minutes", "0.02", "--without-names", "-o", str(file))
+        code, out, err = await run("make", NODE, *PAST, "--without-names", "-o", str(file))
         assert (code, err) == (0, "")
         assert "1 x credentials in an address" in out
         (found,) = read(file).nodes
-        assert len(found.frames) > 5
+        assert [row.key for row in found.records["bearing"]] == [1]
         assert "token=abc" not in found.logs[0].text
         assert {entry.actor for entry in found.ledger} <= {"agent", *(f"person-{n}" for n in range(1, 5))}
         code, out, _ = await run("verify", str(file))
@@ -344,7 +410,7 @@ def test_the_minutes_of_a_node_are_made_verified_and_told_where_they_are_incompl
         code, out, _ = await run("verify", str(file), home="elsewhere")
         assert (code, "FOREIGN" in out) == (1, True)
         agent.handle["GET", "/logs"] = lambda q, b: (500, b"{}")
-        code, out, _ = await run("make", NODE, "--around", "5m ago", "--minutes", "1", "-o", str(tmp_path / "b.ostx"))
+        code, out, _ = await run("make", NODE, *PAST, "-o", str(tmp_path / "b.ostx"))
         assert (code, "logs: " in out) == (1, True)
         file.write_bytes(file.read_bytes()[:-2_000])
         code, _, err = await run("open", str(file))

@@ -188,6 +188,11 @@ def test_the_verb_writes_the_form_that_the_name_ends_in_and_says_who_was_not_rea
     in_plant(body)
 
 
+def test_a_time_that_no_calendar_holds_does_not_end_the_report(tiny_agent: Any) -> None:
+    late = msgspec.structs.replace(alert(FIRST_S), raised_us=10**18, cleared_us=None)
+    assert "| ? | STANDS |" in markdown(shift(tiny_agent(), alerts=[late]))
+
+
 def test_the_report_can_be_read_by_a_program(tiny_agent: Any) -> None:
     found = shift(tiny_agent())
     assert msgspec.json.decode(msgspec.json.encode(found), type=ShiftReport) == found
