@@ -29,16 +29,33 @@ def baseline(
     windows: Sequence[int],
     limit: float,
     stride: int = 1,
+    contexts: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """The content of baseline.json. Rows are in order of time, one of `stride` predictions.
 
     `windows` are lengths in predictions. `limit` is the score over which a prediction counts for `share_max`, the
-    largest share of a clean window.
+    largest share of a clean window. `contexts`: of each row, as the node will say it (`product=A4`): then each context
+    gets a baseline of its own, and the node compares like with like. ValueError: too few rows for a window.
     """
     score = _column(scores, windows, stride) | {"output": output, "limit": _round(limit)}
     score["share_max"] = {str(length): _share_max(scores > limit, length // stride) for length in windows}
+    own = {}
+    for context in sorted(set(contexts or ())):
+        rows = np.array([each == context for each in contexts or ()])
+        try:
+            own[context] = baseline(
+                {name: values[rows] for name, values in inputs.items()},
+                scores[rows],
+                output=output,
+                windows=windows,
+                limit=limit,
+                stride=stride,
+            )
+        except ValueError as error:
+            raise ValueError(f"{context}: {error}") from error
     return {
         "schema": SCHEMA,
+        **({"contexts": own} if own else {}),
         "rows": len(scores),
         "windows": list(windows),
         "inputs": {name: _column(values, windows, stride) for name, values in inputs.items()},

@@ -75,7 +75,7 @@ def _of_sink(table: Mapping[str, Any], bindings: Mapping[str, Any]) -> Iterator[
     except (references.Unbound, KeyError, ValueError):
         return
     unit = f" unit {options.get('unit_id', 1)}" if key == "register" else ""
-    for place in (options.get(key), guard.get("heartbeat")):
+    for place in (options.get(key), guard.get("heartbeat"), guard.get("state")):
         if isinstance(place, str) and place:
             yield f"{place.strip()} of {device}{unit}"
 

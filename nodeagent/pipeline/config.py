@@ -22,6 +22,7 @@ import msgspec
 from nodeagent.health import default_rules, rules
 from nodeagent.health.rules import Rule
 from nodeagent.pipeline import references, registry
+from nodeagent.pipeline.context import ContextOptions
 from nodeagent.pipeline.deploy import DeployOptions
 from nodeagent.pipeline.errors import ConfigError
 from nodeagent.pipeline.lines import Path, locate
@@ -34,7 +35,20 @@ from nodeagent.settings import Settings
 SCHEMA: Final = 1
 FILE_BYTES_MAX: Final = 256 << 10
 SECTIONS_MAX: Final = 64
-_TOP_KEYS: Final = ("schema", "name", "asset", "source", "step", "model", "then", "decide", "sink", "alert", "deploy")
+_TOP_KEYS: Final = (
+    "schema",
+    "name",
+    "asset",
+    "source",
+    "step",
+    "model",
+    "then",
+    "decide",
+    "sink",
+    "alert",
+    "deploy",
+    "context",
+)
 _SYNTAX_PLACE: Final = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 
@@ -82,6 +96,7 @@ class PipelineConfig:
     bindings: tuple[str, ...]
     alerts: tuple[Rule, ...] = ()
     deploy: DeployOptions | None = None
+    context: Section | None = None
 
     @property
     def bound(self) -> bool:
@@ -90,7 +105,15 @@ class PipelineConfig:
 
     def sections(self) -> tuple[Section, ...]:
         """All tables in the order of the data."""
-        return (*self.sources, *self.steps, self.model, *self.then, self.decide, *self.sinks)
+        return (
+            *self.sources,
+            *((self.context,) if self.context else ()),
+            *self.steps,
+            self.model,
+            *self.then,
+            self.decide,
+            *self.sinks,
+        )
 
 
 def load(text: str, *, bindings: Mapping[str, Any] | None = None, file: str = "pipeline.toml") -> PipelineConfig:
@@ -116,6 +139,7 @@ def load(text: str, *, bindings: Mapping[str, Any] | None = None, file: str = "p
         sinks=reader.many(raw, "sink", "type"),
         bindings=tuple(sorted(references.names(raw))),
         deploy=reader.deploy(raw),
+        context=reader.context(raw),
         alerts=rules.read(raw, document, origin="this bundle", defaults=default_rules.defaults(Settings())),
     )
 
@@ -198,6 +222,14 @@ class _Reader:
         options = self.section(("deploy",), raw["deploy"], "deploy", "", DeployOptions).options
         assert isinstance(options, DeployOptions)
         return options
+
+    def context(self, raw: Mapping[str, Any]) -> Section | None:
+        """`[context]`."""
+        if "context" not in raw:
+            return None
+        if not isinstance(raw["context"], dict):
+            raise self.document.error(("context",), "written [context]")
+        return self.section(("context",), raw["context"], "context", "", ContextOptions)
 
     def one(self, raw: Mapping[str, Any], kind: str) -> Section:
         return self._worded((kind,), raw[kind], kind, "use")

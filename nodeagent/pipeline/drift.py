@@ -22,6 +22,7 @@ from nodeagent.pipeline.outcome import IDLE, Outcome
 NO_BASELINE: Final = "no baseline"
 RUNS_TO_DRIFT: Final = 3
 BASELINE_BYTES_MAX: Final = 4 << 20
+CONTEXTS_MAX: Final = 64
 _CULPRITS_SHOWN: Final = 3
 _ROWS_AT_ONCE: Final = 256
 Counts = npt.NDArray[np.int64]
@@ -47,12 +48,17 @@ class ScoreColumn(Column, frozen=True, kw_only=True):
 
 
 class Baseline(msgspec.Struct, frozen=True, kw_only=True):
-    """The content of baseline.json that the node uses; `windows` are lengths in predictions."""
+    """The content of baseline.json that the node uses; `windows` are lengths in predictions.
+
+    `contexts`: one of its own for each context that the training data tells apart, `product=A4`; then another context
+    has none.
+    """
 
     schema: int
     windows: list[int]
     inputs: dict[str, Column]
     score: ScoreColumn
+    contexts: dict[str, Baseline] = {}
 
 
 def parse(data: bytes) -> Baseline:
@@ -63,6 +69,11 @@ def parse(data: bytes) -> Baseline:
         baseline = msgspec.json.decode(data, type=Baseline)
     except msgspec.DecodeError as error:
         raise BaselineRefused(f"the baseline is malformed: {error}") from error
+    _check_all(baseline)
+    return baseline
+
+
+def _check(baseline: Baseline) -> None:
     if baseline.schema != 1 or not baseline.windows or min(baseline.windows) < 1:
         raise BaselineRefused("the baseline is of another schema or has no windows")
     for name, column in (*baseline.inputs.items(), ("score", baseline.score)):
@@ -71,7 +82,16 @@ def parse(data: bytes) -> Baseline:
             raise BaselineRefused(f"the bins of {name!r} do not fit together")
         if window not in column.psi_max or (column is baseline.score and window not in baseline.score.share_max):
             raise BaselineRefused(f"{name!r} has no threshold for a window of {window}")
-    return baseline
+
+
+def _check_all(baseline: Baseline) -> None:
+    _check(baseline)
+    if len(baseline.contexts) > CONTEXTS_MAX:
+        raise BaselineRefused(f"the baseline tells {len(baseline.contexts)} contexts apart, more than {CONTEXTS_MAX}")
+    for context, own in baseline.contexts.items():
+        if own.contexts:
+            raise BaselineRefused(f"the baseline of {context!r} has contexts of its own")
+        _check(own)
 
 
 class Drift:
@@ -228,6 +248,72 @@ class Drift:
         self._texts[name] = f"{text} (at most {most:.2g})"
 
 
+class DriftByContext:
+    """Like with like: a watch for each context that the baseline tells apart; the verdict is that of the one at work.
+
+    Raises as Drift.
+    """
+
+    def __init__(self, baseline: Baseline, inputs: Sequence[str], *, key: str = "") -> None:
+        self._watches = {
+            context: Drift(own, inputs, key=f"{key} {context}") for context, own in baseline.contexts.items()
+        }
+        self._now = ""
+
+    def saw(self, outcomes: Iterable[Outcome]) -> None:
+        """As Drift; an outcome of a context that the baseline does not know is compared with nothing."""
+        for outcome in outcomes:
+            self._now = outcome.context
+            if (watch := self._watches.get(outcome.context)) is not None:
+                watch.saw((outcome,))
+
+    @property
+    def verdict(self) -> str:
+        """As Drift; `no baseline for product=7` where the context is not known to it."""
+        watch = self._watches.get(self._now)
+        if watch is None:
+            return f"{NO_BASELINE} for {self._now or 'no context'}"
+        drifting = [context for context, each in self._watches.items() if each.verdict.startswith("drift: ")]
+        if drifting and self._now not in drifting:
+            return f"{self._watches[drifting[0]].verdict} ({drifting[0]})"
+        return watch.verdict
+
+    @property
+    def tags(self) -> list[str]:
+        """What it watches by name."""
+        return sorted({tag for watch in self._watches.values() for tag in watch.tags})
+
+    @property
+    def unwatched(self) -> tuple[str, ...]:
+        """As Drift's, of all contexts."""
+        return tuple(sorted({name for watch in self._watches.values() for name in watch.unwatched}))
+
+    def state(self) -> bytes:
+        """As Drift."""
+        return state.encode({context: watch.state() for context, watch in self._watches.items()})
+
+    def restore(self, data: bytes) -> bool:
+        """As Drift, for each context that both know; whether there was one."""
+        try:
+            old = state.decode(data)
+        except state.StateRefused:
+            return False
+        found = [watch.restore(old[context]) for context, watch in self._watches.items() if _is_bytes(old, context)]
+        return any(found)
+
+    def restart(self, why: str = "") -> None:
+        """As Drift, for every context."""
+        for watch in self._watches.values():
+            watch.restart(why)
+
+
+Watch = Drift | DriftByContext
+
+
+def _is_bytes(old: object, context: str) -> bool:
+    return isinstance(old, Mapping) and isinstance(old.get(context), bytes)
+
+
 def histogram(values: npt.NDArray[Any], edges: Sequence[float]) -> Counts:
     """Counts by bin: one more than edges; a value on an edge belongs above it."""
     return np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1)
@@ -240,9 +326,10 @@ def psi(counts: Counts, expected: Counts) -> float:
     return float(((q - p) * np.log(q / p)).sum())
 
 
-def of_bundle(data: bytes | None, inputs: list[str] | Mapping[str, list[str]]) -> Drift:
+def of_bundle(data: bytes | None, inputs: list[str] | Mapping[str, list[str]]) -> Watch:
     """The watch over a bundle's pipeline; `data` is its baseline.json, if it has one. Raises BaselineRefused."""
     names = inputs if isinstance(inputs, list) else [tag for tags in inputs.values() for tag in tags]
     if data is None:
         return Drift(None, names)
-    return Drift(parse(data), names, key=hashlib.sha256(data + repr(names).encode()).hexdigest())
+    baseline, key = parse(data), hashlib.sha256(data + repr(names).encode()).hexdigest()
+    return (DriftByContext if baseline.contexts else Drift)(baseline, names, key=key)

@@ -12,6 +12,7 @@ from nodeagent.clock import Clock
 from nodeagent.frame import BAD, GOOD, UNCERTAIN, Frame
 from nodeagent.pipeline import registry, state
 from nodeagent.pipeline.config import ModelOptions, PipelineConfig
+from nodeagent.pipeline.context import Context, ContextOptions
 from nodeagent.pipeline.decide import Decide, Decision
 from nodeagent.pipeline.errors import ModelFailed
 from nodeagent.pipeline.gate import IDLE_REASONS
@@ -75,6 +76,9 @@ class Engine:
         self._source_seen = Seen(f"source {self._join.lead}")
         self._model_seen = Seen("model")
         self._decide_seen = Seen(f"decide {config.decide.use}")
+        about = None if config.context is None else config.context.options
+        assert about is None or isinstance(about, ContextOptions)
+        self._context = Context(about)
         self._names: tuple[str, ...] = ()
         self._last: Decision | None = None
         if all(source.id in known for source in config.sources):
@@ -135,15 +139,21 @@ class Engine:
             self._inputs.bind(at_model)
         except ValueError as error:
             raise self.config.model.error("inputs", str(error)) from error
+        if self.config.context is not None:
+            try:
+                self._context.bind(names)
+            except ValueError as error:
+                raise self.config.context.error("tags", str(error)) from error
         self._names = names
 
-    def _through_steps(self, frame: Frame) -> Frame | None:
+    def _through_steps(self, frame: Frame) -> tuple[Frame, str] | None:
+        """What leaves the last step, and the context of the frame that made it leave."""
         joined = self._join.join(frame)
         if joined is None:
             return None
         if joined.names != self._names:
             self._bind(joined.names)
-        passing = joined.copy()
+        passing, about = joined.copy(), self._context.of(joined)
         self._pass(self._source_seen, passing, int(np.count_nonzero(passing.quality)))
         for stage in self._stages:
             leaving = stage.apply(passing)
@@ -152,14 +162,15 @@ class Engine:
             passing = leaving
             if self.tap is not None:
                 self.tap(tapped(stage.seen.name, passing))
-        return passing
+        return passing, about
 
     def _pass(self, seen: Seen, frame: Frame, marked: int) -> None:
         seen.saw(frame, marked)
         if self.tap is not None:
             self.tap(tapped(seen.name, frame))
 
-    def _evaluate(self, frames: Sequence[Frame]) -> list[Outcome]:
+    def _evaluate(self, ready: Sequence[tuple[Frame, str]]) -> list[Outcome]:
+        frames = [frame for frame, _ in ready]
         judged = [(frame, *self._inputs.quality(frame)) for frame in frames]
         rows: dict[int, Feeds] = {}
         failed: dict[int, str] = {}
@@ -172,7 +183,9 @@ class Engine:
         said, why = self._answers(rows, {at: frames[at].received_us for at in rows})
         failed |= why
         return [
-            self._outcome(frame, quality, reason, rows.get(at), said.get(at), failed.get(at))
+            self._outcome(frame, quality, reason, rows.get(at), said.get(at), failed.get(at))._replace(
+                context=ready[at][1]
+            )
             for at, (frame, quality, reason) in enumerate(judged)
         ]
 

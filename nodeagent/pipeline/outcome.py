@@ -16,7 +16,8 @@ class Outcome(NamedTuple):
     """One evaluation. `decision` is a word of `[decide]`, or skipped, idle or error; then there is no score.
 
     `wall_us` is the node's wall clock when it was decided, `latency_us` from the data's arrival until then. `alarm`:
-    the condition that outputs act on stands. `inputs`, `outputs`: what the model saw and said, flat.
+    the condition that outputs act on stands. `inputs`, `outputs`: what the model saw and said, flat. `context`:
+    product, shift and the like, as `[context]` names them.
     """
 
     wall_us: int
@@ -30,6 +31,7 @@ class Outcome(NamedTuple):
     inputs: npt.NDArray[np.float32] | None
     outputs: npt.NDArray[np.float32] | None
     alarm: bool
+    context: str = ""
 
     @property
     def valid(self) -> bool:

@@ -39,6 +39,7 @@ def fields_of(outcome: Outcome, context: SinkContext) -> dict[str, Any]:
         "quality": QUALITY_WORDS[outcome.quality],
         "reason": outcome.reason,
         "label": outcome.label,
+        "context": outcome.context,
         "node": context.node_id,
         "bundle": context.bundle,
         "revision": context.revision,

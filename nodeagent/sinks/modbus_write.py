@@ -33,10 +33,9 @@ class ModbusWriteOptions(WriteOptions, frozen=True, kw_only=True, forbid_unknown
         self.check_limits()
         for number in (self.value, self.safe):
             encode(written, number)
-        if self.guard.heartbeat and (
-            address(self.guard.heartbeat).table != "holding" or self.guard.heartbeat == self.register
-        ):
-            raise ValueError("the guard's 'heartbeat' is a holding register of its own")
+        for beside in (self.guard.heartbeat, self.guard.state):
+            if beside and address(beside).table != "holding":
+                raise ValueError("the guard's 'heartbeat' and 'state' are holding registers")
 
     @property
     def place(self) -> str:
@@ -61,10 +60,11 @@ def item(options: ModbusWriteOptions) -> Item:
 class Register:
     """A register over an open connection."""
 
-    def __init__(self, link: ModbusLink, item: Item, heartbeat: str) -> None:
+    def __init__(self, link: ModbusLink, item: Item, heartbeat: str, state: str) -> None:
         self._link = link
         self._item = item
         self._heartbeat = heartbeat
+        self._state = state
         (self._block,) = plan([item], max_gap=0, block_max=4)
         self._decoder = Decoder([item], self._block)
 
@@ -79,6 +79,9 @@ class Register:
 
     async def beat(self, count: int) -> None:
         await _asked(self._link.write(address(self._heartbeat), [count % COUNTER_MAX]))
+
+    async def tell(self, code: int) -> None:
+        await _asked(self._link.write(address(self._state), [code]))
 
     async def close(self) -> None:
         self._link.close()
@@ -105,6 +108,6 @@ def sink(options: ModbusWriteOptions, context: SinkContext, *, allow_is_bound: b
     async def connect() -> Writable:
         o = options
         link = await _asked(ModbusLink.open(o.url, unit_id=o.unit_id, timeout_s=float(o.timeout)))
-        return Register(link, item(o), o.guard.heartbeat)
+        return Register(link, item(o), o.guard.heartbeat, o.guard.state)
 
     return WriteBack("modbus.write", options, context, connect, allow_is_bound=allow_is_bound)

@@ -7,10 +7,13 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
+import msgspec
+
 from nodeagent.sinks.broker import Broker, BrokerLost, BrokerRefused, Login, Will
 from nodeagent.sinks.ending import ended
 from nodeagent.sinks.mailbag import Mailbag
 from nodeagent.sinks.message import late as late_form
+from nodeagent.sinks.pulse import Pulse
 from store.outbox import Stored
 
 IN_FLIGHT_MAX: Final = 8
@@ -37,6 +40,9 @@ class Speech(Protocol):
     def heard(self, payload: bytes) -> None:
         """Somebody said something where `hello` subscribed."""
 
+    def pulse(self, beat: Pulse) -> None:
+        """How the bundle does, to be told over the connection that stands, if one does."""
+
     def words(self, stored: Stored, *, late: bool) -> tuple[str, bytes]:
         """Topic and payload of a message, at the moment it is sent. Raises BrokerRefused."""
 
@@ -46,6 +52,8 @@ class PlainSpeech:
 
     def __init__(self, state_topic: str) -> None:
         self._state_topic = state_topic
+        self._beat: Pulse | None = None
+        self._beaten = asyncio.Event()
 
     def will(self) -> Will:
         return Will(self._state_topic, OFFLINE)
@@ -57,10 +65,19 @@ class PlainSpeech:
         await broker.publish(self._state_topic, STOPPED, qos=1, retain=True)
 
     async def converse(self, broker: Broker) -> None:
-        await asyncio.Event().wait()
+        while True:
+            await self._beaten.wait()
+            self._beaten.clear()
+            if self._beat is not None:
+                told = msgspec.json.encode({"state": "online", **self._beat.fields()})
+                await broker.publish(self._state_topic, told, qos=1, retain=True)
 
     def heard(self, payload: bytes) -> None:
         """Nothing was subscribed to."""
+
+    def pulse(self, beat: Pulse) -> None:
+        self._beat = beat
+        self._beaten.set()
 
     def words(self, stored: Stored, *, late: bool) -> tuple[str, bytes]:
         topic, payload = stored.message

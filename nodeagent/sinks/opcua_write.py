@@ -12,6 +12,7 @@ from nodeagent.pipeline.section import Section
 from nodeagent.sinks.sink import SinkContext
 from nodeagent.sinks.writable import Writable, WriteLost, WriteRefused
 from nodeagent.sinks.write_back import WriteBack, WriteOptions
+from nodeagent.sinks.write_guard import Guard
 from nodeagent.sources.opcua_options import Security, split_node
 
 if TYPE_CHECKING:
@@ -35,10 +36,9 @@ class OpcuaWriteOptions(WriteOptions, frozen=True, kw_only=True, forbid_unknown_
             raise ValueError(f"{self.url!r} is not an address like opc.tcp://10.0.0.7:4840")
         self.check_limits()
         split_node(self.node)
-        if self.guard.heartbeat:
-            split_node(self.guard.heartbeat)
-            if self.guard.heartbeat == self.node:
-                raise ValueError("the guard's 'heartbeat' is a node of its own")
+        for beside in (self.guard.heartbeat, self.guard.state):
+            if beside:
+                split_node(beside)
 
     @property
     def place(self) -> str:
@@ -51,17 +51,18 @@ OPTIONS = OpcuaWriteOptions
 class Variable:
     """A variable over an open session."""
 
-    def __init__(self, link: OpcuaLink, kinds: dict[str, str], node: str, heartbeat: str) -> None:
+    def __init__(self, link: OpcuaLink, kinds: dict[str, str], node: str, guard: Guard) -> None:
         self._link = link
         self._kinds = kinds
         self._node = node
-        self._heartbeat = heartbeat
+        self._heartbeat = guard.heartbeat
+        self._state = guard.state
 
     @classmethod
-    async def open(cls, link: OpcuaLink, node: str, heartbeat: str) -> Variable:
-        """With the types that the server has for both. Raises WriteLost."""
-        nodes = [each for each in (node, heartbeat) if each]
-        return cls(link, dict(zip(nodes, await _asked(link.kinds(nodes)), strict=True)), node, heartbeat)
+    async def open(cls, link: OpcuaLink, node: str, guard: Guard) -> Variable:
+        """With the types that the server has for its places. Raises WriteLost."""
+        nodes = [each for each in (node, guard.heartbeat, guard.state) if each]
+        return cls(link, dict(zip(nodes, await _asked(link.kinds(nodes)), strict=True)), node, guard)
 
     async def read(self) -> float:
         (sample,) = await _asked(self._link.read([self._node]))
@@ -87,6 +88,9 @@ class Variable:
 
         kind = self._kinds[self._heartbeat]
         await _asked(self._link.write(self._heartbeat, count % (counter_max(kind) + 1), kind))
+
+    async def tell(self, code: int) -> None:
+        await _asked(self._link.write(self._state, code, self._kinds[self._state]))
 
     async def close(self) -> None:
         await self._link.close()
@@ -118,7 +122,7 @@ def sink(options: OpcuaWriteOptions, context: SinkContext, *, allow_is_bound: bo
         o = options
         link = await _asked(OpcuaLink.open(o.url, o.security, context.work_dir, timeout_s=float(o.timeout)))
         try:
-            return await Variable.open(link, o.node, o.guard.heartbeat)
+            return await Variable.open(link, o.node, o.guard)
         except BaseException:
             await link.close()
             raise

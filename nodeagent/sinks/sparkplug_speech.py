@@ -13,6 +13,7 @@ import msgspec
 
 from nodeagent.clock import Clock
 from nodeagent.sinks.broker import Broker, BrokerRefused, Will
+from nodeagent.sinks.pulse import Pulse
 from nodeagent.sinks.sparkplug_payload import Kind, metric, payload
 from nodeagent.sources.sparkplug_payload import Undecodable, decode
 from store.outbox import Stored
@@ -41,11 +42,20 @@ SIGNALS: Final = (
     Signal("digest", "String"),
 )
 
+# What is told of the bundle itself, where that is wanted: behind the others, so that their aliases stay what they are.
+BEATS: Final = (
+    Signal("heartbeat", "Int64"),
+    Signal("work", "String"),
+    Signal("code", "Int64"),
+    Signal("alive", "Boolean"),
+    Signal("why", "String"),
+)
+
 
 class SparkplugSpeech:
-    """What one edge node says. `folder` stands before the names of its metrics."""
+    """What one edge node says. `folder` stands before the names of its metrics; `beats`: its pulse is among them."""
 
-    def __init__(self, group: str, edge: str, folder: str, clock: Clock) -> None:
+    def __init__(self, group: str, edge: str, folder: str, clock: Clock, *, beats: bool = False) -> None:
         self.births_total = 0
         self._topic = f"{NAMESPACE}/{group}/{{}}/{edge}"
         self._folder = folder
@@ -53,7 +63,11 @@ class SparkplugSpeech:
         self._seq = 0
         self._birth = clock.boottime_us() // 1_000_000 % 256  # a worker that restarts is not its predecessor
         self._last: dict[str, Any] = {}
-        self._asked = asyncio.Event()
+        self._asked = self._born = False
+        self._beat: dict[str, Any] = {}
+        self._beaten = False
+        self._news = asyncio.Event()
+        self._signals = SIGNALS + BEATS if beats else SIGNALS
 
     def saw(self, fields: dict[str, Any]) -> None:
         """The newest outcome: what a birth tells as the value now."""
@@ -61,6 +75,7 @@ class SparkplugSpeech:
 
     def will(self) -> Will:
         self._birth = (self._birth + 1) % 256
+        self._born = False
         return Will(self._topic.format("NDEATH"), self._death(), retain=False)
 
     async def hello(self, broker: Broker) -> None:
@@ -72,10 +87,15 @@ class SparkplugSpeech:
 
     async def converse(self, broker: Broker) -> None:
         while True:
-            await self._asked.wait()
-            self._asked.clear()
-            await self._be_born(broker)
-            await asyncio.sleep(REBIRTH_S_MIN)
+            await self._news.wait()
+            self._news.clear()
+            if self._beaten and self._born:
+                self._beaten = False
+                await broker.publish(self._topic.format("NDATA"), self._pulse(), qos=0)
+            if self._asked:
+                self._asked = False
+                await self._be_born(broker)
+                await asyncio.sleep(REBIRTH_S_MIN)
 
     def heard(self, payload: bytes) -> None:
         try:
@@ -83,7 +103,12 @@ class SparkplugSpeech:
         except Undecodable:
             return  # a command that nobody can read asks for nothing
         if any(each.name == REBIRTH and each.value for each in said.metrics):
-            self._asked.set()
+            self._asked = True
+            self._news.set()
+
+    def pulse(self, beat: Pulse) -> None:
+        self._beat, self._beaten = beat.fields(), True
+        self._news.set()
 
     def words(self, stored: Stored, *, late: bool) -> tuple[str, bytes]:
         try:
@@ -100,11 +125,21 @@ class SparkplugSpeech:
         metrics = [
             metric("Int64", self._birth, at_ms=now_ms, name="bdSeq"),
             metric("Boolean", False, at_ms=now_ms, name=REBIRTH),
-            *(self._metric(number, self._last, now_ms, by_name=True, aliased=True) for number in range(len(SIGNALS))),
+            *(
+                self._metric(number, self._last | self._beat, now_ms, by_name=True, aliased=True)
+                for number in range(len(self._signals))
+            ),
         ]
         birth = payload(metrics, at_ms=now_ms, seq=self._next_seq())
         self.births_total += 1
         await broker.publish(self._topic.format("NBIRTH"), birth, qos=0)
+        self._born = True
+
+    def _pulse(self) -> bytes:
+        now_ms = self._now_ms()
+        numbers = range(len(SIGNALS), len(self._signals))
+        metrics = [self._metric(number, self._beat, now_ms, by_name=False) for number in numbers]
+        return payload(metrics, at_ms=now_ms, seq=self._next_seq())
 
     def _death(self) -> bytes:
         now_ms = self._now_ms()
@@ -120,7 +155,7 @@ class SparkplugSpeech:
         aliased: bool = False,
         historical: bool = False,
     ) -> bytes:
-        signal = SIGNALS[number]
+        signal = self._signals[number]
         quality = QUALITIES.get(fields.get("quality", ""), 0) if signal.name == "score" else None
         return metric(
             signal.kind,

@@ -28,5 +28,8 @@ class Writable(Protocol):
     async def beat(self, count: int) -> None:
         """The heartbeat's next number, of as many bits as its place has. Raises WriteLost, WriteRefused."""
 
+    async def tell(self, code: int) -> None:
+        """How the bundle does, as a number. Raises WriteLost, WriteRefused."""
+
     async def close(self) -> None:
         """Lets the connection go."""

@@ -13,6 +13,7 @@ from nodeagent.pipeline.options import Options, Seconds
 from nodeagent.pipeline.outcome import IDLE, Outcome
 from nodeagent.protocol import SinkTelemetry
 from nodeagent.sinks.ending import ended
+from nodeagent.sinks.pulse import Pulse
 from nodeagent.sinks.sink import SinkContext, SinkFailed
 from nodeagent.sinks.writable import Writable
 from nodeagent.sinks.write_guard import Guard
@@ -34,6 +35,11 @@ class WriteOptions(Options, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             number: float = getattr(self, name)
             if not self.guard.low <= number <= self.guard.high:
                 raise ValueError(f"{name!r} lies outside the guard's limits")
+
+        places = [self.place, self.guard.heartbeat, self.guard.state]
+        named = [place for place in places if place]
+        if len(set(named)) != len(named):
+            raise ValueError("the guard's 'heartbeat' and 'state' are places of their own")
 
     @property
     def place(self) -> str:
@@ -120,6 +126,9 @@ class WriteBack:
         if self._doubt:
             return
         self._writer.want(o.value if standing else o.safe)
+
+    def pulse(self, beat: Pulse) -> None:
+        self._writer.state(beat.code)
 
     async def safe(self) -> None:
         """Brings the place to its safe value where this sink is armed. Raises SinkFailed."""

@@ -21,7 +21,8 @@ class Guard(Options, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     `max_per_hour` counts writes that change something; the way to the safe value is always free. `heartbeat` counts up
     every `heartbeat_every` as long as there was a decision within `valid_for`, so that the PLC can help itself when
-    there is none. Nothing is written unless `dry_run` is false and the deployment is armed.
+    there is none. `state` gets the number of what the bundle does (nodeagent/sinks/pulse.py). Nothing is written unless
+    `dry_run` is false and the deployment is armed.
     """
 
     allow: tuple[str, ...] = ()
@@ -31,6 +32,7 @@ class Guard(Options, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_per_hour: Annotated[int, msgspec.Meta(ge=1, le=3600)] = 60
     verify_readback: bool = True
     heartbeat: str = ""
+    state: str = ""
     heartbeat_every: Seconds = Seconds(1.0)
     valid_for: Seconds = Seconds(30.0)
 
@@ -48,7 +50,7 @@ class Guard(Options, frozen=True, kw_only=True, forbid_unknown_fields=True):
             return "dry run: this deployment is not armed"
         if not allow_is_bound:
             return "dry run: the allow-list stands in the bundle and not in this node's binding"
-        for written in (place, self.heartbeat):
+        for written in (place, self.heartbeat, self.state):
             if written and written not in self.allow:
                 return f"{written} is not among what the binding allows to write"
         return ""

@@ -57,6 +57,8 @@ class Writer:
         self._decided_us: int | None = None
         self._beat_us = 0
         self._counter = 0
+        self._code = 0
+        self._told = 0
         self._link: Writable | None = None
         self._one_at_a_time = asyncio.Lock()
         self._news = asyncio.Event()
@@ -76,6 +78,12 @@ class Writer:
     def alive(self) -> None:
         """The pipeline works and there is nothing to decide (the machine is idle): keeps the heartbeat going."""
         self._decided_us = self._clock.boottime_us()
+
+    def state(self, code: int) -> None:
+        """How the bundle does, as a number, for the guard's `state`."""
+        self._code = code
+        if code != self._told:
+            self._news.set()
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -118,6 +126,7 @@ class Writer:
         """One connection. Raises WriteLost."""
         async with self._one_at_a_time:
             self._link = await self._connect()
+            self._told = 0
             self._written = None  # whatever is there now: a PLC that restarted has forgotten
         while True:
             self._news.clear()
@@ -137,6 +146,9 @@ class Writer:
             if self._wanted is not None:
                 await self._settle(link, there, self._wanted)
             await self._beat(link)
+            if self._guard.state and self._code != self._told:
+                await link.tell(self._code)
+                self._told = self._code
         except (WriteRefused, SinkFailed) as error:
             self.reason = str(error)
 

@@ -16,7 +16,7 @@ from nodeagent.model.inference import Model, RunFailed, RunPolicy
 from nodeagent.pipeline import config as pipeline_config
 from nodeagent.pipeline import drift
 from nodeagent.pipeline.config import ModelOptions, PipelineConfig
-from nodeagent.pipeline.drift import Drift
+from nodeagent.pipeline.drift import Watch
 from nodeagent.pipeline.engine import Engine
 from nodeagent.pipeline.errors import ModelFailed
 from nodeagent.pipeline.inputs import Feeds
@@ -32,7 +32,7 @@ class Loaded:
     profile: Profile
     config: PipelineConfig | None
     engine: Engine | None
-    drift: Drift | None
+    drift: Watch | None
     golden_cases: int
     more: Mapping[str, Model] = dataclasses.field(default_factory=dict)
 
@@ -72,7 +72,7 @@ def asked(model: Model) -> Further:
     return Further(runner(model), model_inputs(model), [spec.name for spec in model.outputs])
 
 
-def _drift(activation: Activation, config: PipelineConfig) -> Drift:
+def _drift(activation: Activation, config: PipelineConfig) -> Watch:
     """The watch over what the model sees, by the bundle's baseline. Raises BaselineRefused, OSError."""
     assert isinstance(config.model.options, ModelOptions)
     data = Path(activation.baseline_path).read_bytes() if activation.baseline_path else None

@@ -10,6 +10,7 @@ from nodeagent.pipeline import registry
 from nodeagent.pipeline.config import PipelineConfig
 from nodeagent.pipeline.outcome import Outcome
 from nodeagent.protocol import SinkTelemetry
+from nodeagent.sinks.pulse import HasPulse, Pulse
 from nodeagent.sinks.sink import Sink, SinkContext, SinkFailed, WritesBack
 
 SAFE_S_MAX: Final = 5.0
@@ -52,6 +53,12 @@ class Outputs:
         results = await asyncio.gather(*(_in_time(word, sink.arm(on)) for word, sink in armed))
         problems = [problem for problem in results if problem]
         return problems + (await self.safe() if self.held else [])
+
+    def pulse(self, beat: Pulse) -> None:
+        """How the bundle does, to the sinks that tell it; never waits. Also while held: no beat moves a machine."""
+        for _, sink in self._sinks:
+            if isinstance(sink, HasPulse):
+                sink.pulse(beat)
 
     def doubt(self, reason: str) -> None:
         """Disarms what writes to a plant until told "", whatever `arm` says; never waits."""

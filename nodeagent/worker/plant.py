@@ -11,10 +11,11 @@ from nodeagent.clock import Clock
 from nodeagent.frame import Frame
 from nodeagent.pipeline.alarm import StandingAlarm
 from nodeagent.pipeline.config import PipelineConfig
-from nodeagent.pipeline.drift import Drift
+from nodeagent.pipeline.drift import Watch
 from nodeagent.pipeline.engine import Engine
 from nodeagent.pipeline.outcome import Outcome
 from nodeagent.protocol import SinkTelemetry, SourceTelemetry
+from nodeagent.sinks.pulse import BEAT_S, Heart
 from nodeagent.sinks.sink import SinkContext
 from nodeagent.sources import device
 from nodeagent.sources.doors import Doors
@@ -43,7 +44,7 @@ class Plant:
         activation: Activation,
         config: PipelineConfig,
         engine: Engine,
-        drift: Drift,
+        drift: Watch,
         *,
         doors: Doors,
         clock: Clock,
@@ -69,6 +70,8 @@ class Plant:
         self._intakes: Intakes | None = None
         self._outputs: Outputs | None = None
         self._doubt = ""
+        self._heart = Heart()
+        self._beating: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Starts the engine's task: frames may be fed from here on."""
@@ -95,6 +98,13 @@ class Plant:
         context = SourceContext(clock=self._clock, work_dir=work_dir, doors=self.doors)
         self._intakes = Intakes.create(self._config, context, self._sweeps.offer, failed=self._failed)
         self._intakes.open()
+        self._beating = asyncio.create_task(self._beat(self._outputs), name="pulse")
+        self._beating.add_done_callback(self._ended)
+
+    async def _beat(self, outputs: Outputs) -> None:
+        while True:
+            outputs.pulse(self._heart.beat(self._clock.boottime_us(), held=outputs.held))
+            await asyncio.sleep(BEAT_S)
 
     def cast_shadow(self, on: bool) -> None:
         """Compares from here on what is made of fed frames with what is heard, from empty windows; or ends it."""
@@ -130,6 +140,8 @@ class Plant:
     async def close(self, *, safe: bool) -> list[str]:
         """Ends the sinks, behind their safe values if `safe`; what failed, in words."""
         outputs, self._outputs = self._outputs, None
+        if self._beating is not None:
+            self._beating.cancel()
         if outputs is None:
             return []
         problems = await outputs.safe() if safe else []
@@ -204,6 +216,8 @@ class Plant:
         self._on_said(lambda: said(outcomes, cost_us))
         for outcome in outcomes:
             self._stats.outcome(outcome)
+        if outcomes:
+            self._heart.saw(outcomes[-1], self._clock.boottime_us())
         self.drift.saw(outcomes)
         self.alarm.saw(outcomes)
         if self._intakes is not None and (changed := self._intakes.doubt) != self._doubt:

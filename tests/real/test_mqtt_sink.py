@@ -23,6 +23,7 @@ from nodeagent.clock import SystemClock
 from nodeagent.pipeline.options import Seconds
 from nodeagent.pipeline.outcome import Outcome
 from nodeagent.sinks.mqtt import Mqtt, MqttOptions
+from nodeagent.sinks.pulse import Heart
 from nodeagent.sinks.sink import SinkContext
 
 MOSQUITTO = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
@@ -150,6 +151,30 @@ def test_an_outcome_arrives_once_with_who_made_it_and_its_quality(broker: Mosqui
     assert "late" not in fields
 
 
+def test_the_state_topic_tells_how_the_bundle_does_and_its_count_goes_on(broker: Mosquitto, tmp_path: Path) -> None:
+    broker.start()
+    state = f"{TOPIC}/state"
+
+    async def scenario() -> Plant:
+        heart, mqtt, quiet = Heart(), sink(broker, tmp_path, heartbeat=Seconds(1.0)), sink(broker, tmp_path)
+        async with listening(broker) as plant:
+            await mqtt.start()
+            await true(lambda: mqtt.telemetry().state == "up")
+            quiet.pulse(heart.beat(0, held=False))
+            for held in (False, True):
+                mqtt.pulse(heart.beat(0, held=held))
+                mqtt.pulse(heart.beat(0, held=held))  # sooner than it was asked for
+                work = "held" if held else "starting"
+                await plant.until(lambda heard, work=work: any(fields.get("work") == work for _, fields in heard))
+                await asyncio.sleep(1.0)
+            await mqtt.close()
+        return plant
+
+    plant = asyncio.run(scenario())
+    beats = [fields for topic, fields in plant.heard if topic == state and "heartbeat" in fields]
+    assert [(beat["heartbeat"], beat["code"], beat["state"]) for beat in beats] == [(2, 1, "online"), (4, 6, "online")]
+
+
 def test_what_was_decided_while_the_broker_was_away_follows_after_what_is_live(
     broker: Mosquitto, tmp_path: Path
 ) -> None:
@@ -240,6 +265,7 @@ import asyncio, sys
 from pathlib import Path
 from nodeagent.clock import SystemClock
 from nodeagent.sinks.mqtt import Mqtt, MqttOptions
+from nodeagent.sinks.pulse import Heart
 from nodeagent.sinks.sink import SinkContext
 
 async def main():

@@ -12,6 +12,7 @@ from nodeagent.health.measures import MEASURES
 from nodeagent.health.rules import RuleOptions
 from nodeagent.pipeline import registry
 from nodeagent.pipeline.config import _TOP_KEYS, ModelOptions, load
+from nodeagent.pipeline.context import ContextOptions
 from nodeagent.pipeline.crop import CropOptions
 from nodeagent.pipeline.decide import DECISIONS
 from nodeagent.pipeline.deploy import DeployOptions
@@ -31,6 +32,7 @@ OPTIONS: dict[str, list[type[Options]]] = {
     "model": [ModelOptions],
     "then": [ThenOptions, CropOptions],
     "alert": [RuleOptions],
+    "context": [ContextOptions],
     "deploy": [DeployOptions],
     **{f"decide {word}": [options] for word, (options, _) in DECISIONS.items()},
     **{f"sink {word}": [registry.sink(word)[0]] for word in registry.SINKS},

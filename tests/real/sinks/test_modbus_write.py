@@ -12,6 +12,7 @@ import pytest
 from nodeagent.pipeline.options import Seconds
 from nodeagent.sinks.modbus_write import ModbusWriteOptions
 from nodeagent.sinks.modbus_write import sink as make_sink
+from nodeagent.sinks.pulse import CODES, Heart
 from nodeagent.sinks.sink import SinkFailed
 from nodeagent.sinks.write_back import WriteBack
 from nodeagent.sinks.write_guard import Guard
@@ -242,5 +243,21 @@ def test_while_its_source_is_doubted_the_safe_value_stands_and_no_decision_is_wr
             sink.offer(outcome_of("alarm"))
             await until(lambda: sink.telemetry().state == "up" and sink.telemetry().delivered_total, "it is written")
             assert await plc.register(REGISTER) == VALUE
+
+    asyncio.run(scenario())
+
+
+def test_a_plc_reads_the_state_of_the_bundle_as_a_number(plc, sink_of, outcome_of, until) -> None:
+    plc.start()
+
+    async def scenario() -> None:
+        heart = Heart()
+        async with running(sink_of(guard={"state": "holding:101"})) as sink:
+            sink.pulse(heart.beat(0, held=False))
+            await until(lambda: _at_least(plc.register(HEARTBEAT), CODES["starting"]), "it is written")
+            heart.saw(outcome_of("normal"), 0)
+            sink.pulse(heart.beat(0, held=True))
+            await until(lambda: _at_least(plc.register(HEARTBEAT), CODES["held"]), "the hold is written")
+            assert sink.telemetry().delivered_total == 0
 
     asyncio.run(scenario())

@@ -18,6 +18,7 @@ import aiomqtt
 import pytest
 
 from nodeagent.pipeline.options import Seconds
+from nodeagent.sinks.pulse import Heart
 from nodeagent.sinks.sparkplug import Sparkplug, SparkplugOptions
 from nodeagent.sources.sparkplug_payload import rebirth
 
@@ -140,6 +141,7 @@ def test_birth_comes_first_then_data_by_alias_in_sequence_and_a_death_of_the_sam
                 sink.offer(outcome_of("alarm", number / 4, wall_us=number * 1000, quality=number % 3, reason="why"))
                 if number % 100 == 99:  # more at once than are kept as live would be history
                     await until(lambda number=number: host.count(DATA) == number + 1, "data")
+                    await until(lambda number=number: sink.telemetry().delivered_total == number + 1, "its PUBACK")
             await sink.close()
             await until(lambda: host.count(DEATH) == 1, "death")
         assert sink.telemetry().delivered_total == 300
@@ -162,6 +164,30 @@ def test_birth_comes_first_then_data_by_alias_in_sequence_and_a_death_of_the_sam
         quality = values["pump/score"]["properties"]["Quality"]["value"]
         assert quality == {0: 192, 1: 500, 2: 0}[number % 3]
         assert not any(each.get("isHistorical") for each in message["metrics"])
+
+
+def test_with_a_heartbeat_the_state_is_among_the_metrics_of_the_birth_and_comes_as_data(
+    broker, sink_of, outcome_of, until, tahu
+) -> None:
+    broker.start()
+
+    async def scenario() -> Host:
+        heart, sink = Heart(), sink_of(heartbeat=Seconds(1.0))
+        async with listening(broker) as host:
+            await sink.start()
+            await until(lambda: sink.telemetry().state == "up", "it is born")
+            heart.saw(outcome_of("normal"), 0)
+            sink.pulse(heart.beat(0, held=False))
+            await until(lambda: host.count(DATA) == 1, "the beat")
+            await sink.close()
+        return host
+
+    host = asyncio.run(scenario())
+    birth, data = tahu([payload for topic, payload in host.heard if topic in (BIRTH, DATA)])
+    aliases = {each["alias"]: name for name, each in by_name(birth).items() if name.startswith("pump/")}
+    values = {aliases[each["alias"]]: each["value"] for each in data["metrics"]}
+    assert values == {"pump/heartbeat": 1, "pump/work": "running", "pump/code": 2, "pump/alive": True, "pump/why": ""}
+    assert (birth["seq"], data["seq"]) == (0, 1)
 
 
 def test_what_the_broker_missed_follows_as_history_by_name(broker, sink_of, outcome_of, until, tahu) -> None:
