@@ -24,6 +24,7 @@ from console.capsule.redact import Redaction
 from console.capsule.showing import opened_on
 from console.capsule.trusted import chain_of, maker_of
 from console.home import Home, row_of
+from console.live import LiveOperations
 from console.operations import OperationFailed
 from console.sample import log_lines, sample_seat
 from console.sample_plant import WALL_S, plant
@@ -258,6 +259,29 @@ def test_telemetry_is_followed_until_the_end_is_reached(in_plant: Callable[..., 
             book.close()
             assert {frame.cursor for frame in after.frames} > {frame.cursor for frame in before.frames}
 
+    in_plant(body)
+
+
+def test_a_console_that_is_stopped_meanwhile_leaves_what_was(in_plant: Callable[..., None], tmp_path: Path) -> None:
+    async def body(site: Any) -> None:
+        await site.node(NODE)
+        path, left = tmp_path / "a.ostx", asyncio.Event()
+        async with site.running() as fleet:
+            await site.until(NODE, lambda view: view.link is LinkState.UP)
+            operations = LiveOperations(fleet, tmp_path / "home" / "catalog.db", operator="alice")
+            making = asyncio.create_task(
+                operations.make_capsule([NODE], str(path), on_step=lambda step: left.set() if step.eta_s else None)
+            )
+            async with asyncio.timeout(30):
+                await left.wait()
+            making.cancel()
+            await asyncio.gather(making, return_exceptions=True)
+            operations.close()
+        (found,) = read(path).nodes
+        assert found.status is not None
+        assert read(path).manifest.made_by == "alice"
+
+    (tmp_path / "home").mkdir()
     in_plant(body)
 
 
