@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nodeagent.pipeline.drift import histogram, psi
+
 SCHEMA = 1
 BINS = 10
 PSI_MIN = 0.1
@@ -61,18 +63,6 @@ def baseline(
         "inputs": {name: _column(values, windows, stride) for name, values in inputs.items()},
         "score": score,
     }
-
-
-def histogram(values: Floats, edges: Sequence[float]) -> npt.NDArray[np.int64]:
-    """Counts by bin: one more than edges; a value on an edge belongs above it."""
-    return np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1)
-
-
-def psi(counts: npt.NDArray[np.int64], expected: npt.NDArray[np.int64]) -> float:
-    """Population stability index between two histograms over the same edges."""
-    q = (counts + 0.5) / (counts + 0.5).sum()
-    p = (expected + 0.5) / (expected + 0.5).sum()
-    return float(((q - p) * np.log(q / p)).sum())
 
 
 def _column(values: Floats, windows: Sequence[int], stride: int) -> dict[str, Any]:

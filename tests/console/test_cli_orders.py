@@ -12,7 +12,16 @@ import msgspec
 import pytest
 
 from console.__main__ import main
-from nodeagent.protocol import Deployment, DeploymentsPage, DeploymentState, Lease, OutOfService, Record
+from nodeagent.protocol import (
+    Deployment,
+    DeploymentsPage,
+    DeploymentState,
+    Lease,
+    OutOfService,
+    Record,
+    SourceAccepted,
+    TagMark,
+)
 
 Run = Callable[..., Any]
 
@@ -108,5 +117,26 @@ def test_a_trial_gets_more_time_and_only_one_that_runs(in_plant: Any, cli: Run) 
         page.clear()
         assert (await cli("extend", "press-07", "--confirm-within", "30m", "--yes"))[0] == 1
         assert len(asked) == 1
+
+    in_plant(body)
+
+
+def test_a_replaced_sensor_and_a_changed_device_are_told_to_the_node_with_their_note(in_plant: Any, cli: Run) -> None:
+    async def body(plant: Any) -> None:
+        agent, asked = await enrolled(plant, cli), []
+        mark = TagMark(tag="t_brg", mark="replaced", note="WO-9", by="alice", wall_us=1, bundles=["bearing", "pump"])
+        accepted = SourceAccepted(bundle="pump", source="plc", changed="version 1.0 -> 2.0", by="alice")
+        agent.handle["POST", "/tags/mark"] = lambda query, body: asked.append(msgspec.json.decode(body)) or mark
+        agent.handle["POST", "/sources/accept"] = lambda query, body: (
+            asked.append(msgspec.json.decode(body)) or accepted
+        )
+        code, out, _ = await cli("tag", "mark", "press-07", "t_brg", "replaced", "--note", "WO-9")
+        assert code == 0
+        assert out.startswith("press-07: t_brg replaced by alice at ")
+        assert out.endswith("; drift of bearing, pump begins anew\n")
+        code, out, _ = await cli("source", "accept", "press-07", "pump", "plc", "--note", "Sunday")
+        assert (code, out) == (0, "press-07: plc of pump accepted by alice: version 1.0 -> 2.0\n")
+        assert [each["note"] for each in asked] == ["WO-9", "Sunday"]
+        assert {each["node_id"] for each in asked} == {"id-press-07"}
 
     in_plant(body)

@@ -16,9 +16,9 @@ from examples.pump import make_variants
 from examples.pump import train as pump
 from examples.pump.generate import DAY, FEATURES, normal, windows
 from examples.shuttle import train as shuttle
-from nodeagent.authoring.baseline import histogram, psi
 from nodeagent.model.golden import Golden, GoldenMismatch
 from nodeagent.model.inference import Model
+from nodeagent.pipeline.drift import histogram, psi
 from store import builder
 
 EXAMPLES = Path(pump.__file__).parents[1]
