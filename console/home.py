@@ -23,7 +23,7 @@ _NODE = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """The console's folder: 0700, without secrets."""
+    """The console's folder: 0700. Its one secret is the key that signs capsules (0600), which opens nothing."""
 
     path: Path
 
