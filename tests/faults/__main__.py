@@ -145,15 +145,16 @@ def row(name: str, figures: Figures, took_s: float) -> str:
     return f"| {' | '.join(map(str, cells))} |"
 
 
-def write_report(path: Path, rows: list[str]) -> None:
-    """Puts the table between the marks of a document."""
-    text = path.read_text()
-    head, rest = text.split(BEGIN)
-    tail = rest.split(END)[1]
+def write_report(path: Path, rows: dict[str, str]) -> None:
+    """Puts rows into the table between the marks of a document; those of programmes that did not run stay."""
+    head, rest = path.read_text().split(BEGIN)
+    table, tail = rest.split(END)
+    before = {name: line for name in PROGRAMMES for line in table.splitlines() if f"(`{name}`)" in line}
+    lines = [line for name in PROGRAMMES if (line := rows.get(name) or before.get(name))]
     day = datetime.now(UTC).date().isoformat()
-    table = ["", f"Run of {day}, Linux {platform.release()}, Python {platform.python_version()}:", ""]
-    table += ["| what | tried | of which | violations | took |", "| --- | ---: | --- | ---: | ---: |", *rows, ""]
-    path.write_text(head + BEGIN + "\n".join(table) + END + tail)
+    new = ["", f"Run of {day}, Linux {platform.release()}, Python {platform.python_version()}:", ""]
+    new += ["| what | tried | of which | violations | took |", "| --- | ---: | --- | ---: | ---: |", *lines, ""]
+    path.write_text(head + BEGIN + "\n".join(new) + END + tail)
 
 
 def main() -> int:
@@ -164,13 +165,14 @@ def main() -> int:
     parser.add_argument("--report", type=Path, help="a document with the marks of the table")
     asked = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended too
-    rows, failed = [], False
+    rows: dict[str, str] = {}
+    failed = False
     for name in asked.programme or PROGRAMMES:
         began_s = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="faults-", dir=None if name == "kills" else MEMORY) as folder:
             figures = PROGRAMMES[name][1](Path(folder), asked.only)
-        rows.append(row(name, figures, time.monotonic() - began_s))
-        print(*figures.wrong[:50], rows[-1], sep="\n", flush=True)
+        rows[name] = row(name, figures, time.monotonic() - began_s)
+        print(*figures.wrong[:50], rows[name], sep="\n", flush=True)
         failed |= bool(figures.wrong) or not figures.tried
     if asked.report and not failed:
         write_report(asked.report, rows)
