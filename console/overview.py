@@ -122,7 +122,7 @@ def _bundle(
     if bundle.last is not None:
         last = bundle.last
         said = [figures.moment(last.wall_us, state.view.clock_offset_s), f"score {figures.number(last.score)}"]
-        words = "  ".join([*said, *(word for word in (last.label, last.decision, last.reason) if word)])
+        words = "  ".join([*said, *(word for word in (last.label, last.decision, last.context, last.reason) if word)])
         lines.append((_label("last"), (cut(words, width - LABEL_CELLS), value)))
     return lines
 

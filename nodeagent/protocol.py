@@ -234,7 +234,7 @@ class SinkTelemetry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LastPrediction(msgspec.Struct, frozen=True, kw_only=True):
-    """The newest prediction of a pipeline."""
+    """The newest prediction of a pipeline; `context`: product, shift and the like, where the pipeline names them."""
 
     wall_us: int
     score: float | None = None
@@ -242,6 +242,7 @@ class LastPrediction(msgspec.Struct, frozen=True, kw_only=True):
     decision: str = ""
     quality: int = 0
     reason: str = ""
+    context: str = ""
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):

@@ -27,7 +27,7 @@ class TypeOptions(Options, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Type(Stateless):
-    """A value that is none of its tag's type. One that is missing is left to `validate.missing`."""
+    """A value that is none of its tag's type. One that is missing is Bad as that already."""
 
     def __init__(self, options: TypeOptions, context: StepContext) -> None:
         self._options = options
@@ -44,7 +44,6 @@ class Type(Stateless):
         if frame.blob is not None:
             return frame, 0
         values, quality = frame.values, QUALITY_OF[self._options.on_fail]
-        there = ~np.isnan(values)
         with np.errstate(invalid="ignore"):
             whole = values == np.floor(values)
         fits = {
@@ -54,7 +53,7 @@ class Type(Stateless):
             "float": np.isfinite(values),
         }
         marked = sum(
-            frame.mark(mask & there & ~fits[kind], quality, _ARTICLE.get(kind, "not finite"))
+            frame.mark(mask & ~fits[kind], quality, _ARTICLE.get(kind, "not finite"))
             for kind, mask in self._masks
         )
         return frame, marked

@@ -76,6 +76,7 @@ class WorkerStats:
             decision=outcome.decision,
             quality=outcome.quality,
             reason=outcome.reason,
+            context=outcome.context,
         )
 
     def tick(self, period_s: float) -> Rates:
