@@ -21,6 +21,7 @@ ACCOUNT = "outstation"
 SYSTEM_UNITS = Path("/etc/systemd/system")
 SERIAL_GROUPS = ("dialout", "uucp")
 COMMAND_S = 150.0
+JOURNAL_S = 10.0
 
 
 def unit_text(layout: Layout, *, user: bool, account: str = ACCOUNT, serial_group: str = "dialout") -> str:
@@ -56,8 +57,22 @@ def install(layout: Layout, journal: Journal, *, user: bool, restart: bool) -> l
         give_to(layout.state, ACCOUNT)
     _systemctl(user, "daemon-reload")
     _systemctl(user, "enable", UNIT)
-    _systemctl(user, "restart" if restart else "start", UNIT)
+    try:
+        _systemctl(user, "restart" if restart else "start", UNIT)
+    except SetupError as error:
+        hint = f"more of it on the node: journalctl{' --user' if user else ''} -u {UNIT}"
+        raise SetupError(f"the unit does not start: {_last_words(user) or error}", hint) from error
     return notes
+
+
+def _last_words(user: bool) -> str:
+    """What the agent said before it ended, as far as this account may read it."""
+    command = ["journalctl", *(["--user"] if user else []), "-u", UNIT, "-n", "4", "-o", "cat", "--no-pager", "-q"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=JOURNAL_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""  # no journal: systemctl's own words are told
+    return " / ".join(done.stdout.strip().splitlines())[-400:]
 
 
 def make_account(journal: Journal) -> None:
