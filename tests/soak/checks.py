@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from console.view import LinkState
-from store import db, errors, ledger, records
+from store import db, errors, ledger, records, segment
 from store.node import deployments
 from tests.faults import invariants
 from tests.soak.plantsite import Memory, Site
@@ -50,22 +50,25 @@ def _late_trials(connection: sqlite3.Connection) -> list[str]:
 
 
 def _lost_records(memory: Memory) -> list[str]:
-    """Records that were read once are still there, in order, unless retention took all that is that old."""
-    folder, known = memory.records, memory.keys
-    page = records.query(folder, limit=1, newest_first=True).records
-    oldest = records.query(folder, limit=1).records
-    if not page or not oldest:
-        return [f"I4: {len(known)} records were there and none is"] if known else []
+    """Records that were read once are still there, in order, unless retention took all that is that old.
+
+    Retention takes whole segments, the oldest first, and keeps the newest of a revision: so each revision has an age.
+    """
+    last = records.query(memory.records, limit=50, newest_first=True).records
+    oldest: dict[int, int] = {}
+    for file in segment.listing(memory.records):
+        oldest[file.revision] = min(file.key, oldest.get(file.revision, file.key))
     wrong = []
-    for key in known:
-        found = records.query(folder, after=key - 1, limit=1).records
-        if key >= oldest[0].key and (not found or found[0].key != key):
-            wrong.append(f"I4: the record {key} was there and is not")
-    last = records.query(folder, limit=50, newest_first=True).records
+    for key, revision in memory.keys:
+        found = records.query(memory.records, after=key - 1, limit=1).records
+        if key >= oldest.get(revision, key + 1) and (not found or found[0].key != key):
+            wrong.append(f"I4: the record {key} of r{revision} was there and is not")
     keys = [record.key for record in last]
     if keys != sorted(set(keys), reverse=True):
         wrong.append("I4: the records are not in order, or one is there twice")
-    memory.keys = [*known, page[0].key][-KEYS_KEPT:]
+    if memory.keys and not last:
+        wrong.append(f"I4: {len(memory.keys)} records were there and none is")
+    memory.keys = [*memory.keys, *((record.key, record.revision) for record in last[:1])][-KEYS_KEPT:]
     return wrong
 
 

@@ -40,7 +40,8 @@ class Memory:
     state: Path
     records: Path
     told: list[invariants.Told] = field(default_factory=list)
-    keys: list[int] = field(default_factory=list)
+    keys: list[tuple[int, int]] = field(default_factory=list)
+    """Keys of records with their revisions."""
     anchor: ledger.Head = invariants.BEGIN
 
 

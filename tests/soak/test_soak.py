@@ -104,9 +104,9 @@ def test_i3_i4_i7_what_is_planted_on_a_nodes_folder_is_found(tmp_path: Path) -> 
     keys = record(memory.records, [10, 20, 30])
     assert checks.of_node(memory, json.loads) == []
     assert memory.anchor.seq > 0
-    assert memory.keys == keys[-1:]
+    assert memory.keys == [(keys[-1], 1)]
 
-    memory.keys.append(keys[1] + 1)
+    memory.keys.append((keys[1] + 1, 1))
     node.deploy(2)
     blob = next((node.state / "blobs" / "sha256").glob("*/*"))
     blob.chmod(0o600)
