@@ -140,7 +140,7 @@ def _linger(journal: Journal) -> list[str]:
     except SetupError:
         # Root may allow it later, and takes that back itself.
         journal.undone({"act": "linger", "account": name})
-        return [f"it starts at the first login, not at boot; as root on the node: loginctl enable-linger {name}"]
+        return [f"it runs only while {name} is logged in; as root on the node: loginctl enable-linger {name}"]
 
 
 def stop_linger(name: str) -> None:
