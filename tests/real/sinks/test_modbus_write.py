@@ -231,7 +231,8 @@ def test_while_its_source_is_doubted_the_safe_value_stands_and_no_decision_is_wr
             sink.offer(outcome_of("alarm"))
             await until(lambda: sink.telemetry().delivered_total == 1, "it is written")
             sink.doubt("plc: source changed: version 1 -> 2")
-            sink.offer(outcome_of("alarm"))
+            sink.offer(outcome_of("normal"))
+            assert sink.telemetry().waiting == 0, "what is decided from here on is not even wanted"
             await until(lambda: not sink.armed, "it is disarmed")
             sink.offer(outcome_of("alarm"))
             await sink.arm(True)
