@@ -13,7 +13,7 @@ from console.cli.arguments import add_verb, add_yes
 from console.cli.ledger import opened
 from console.cli.session import Session
 from console.client import AgentClient
-from console.failure import FAILED, NOT_REACHED, OK, USAGE, Account, Failure, account
+from console.failure import FAILED, NOT_REACHED, OK, Account, account
 from console.link.errors import LinkError
 from console.wire import AgentError
 from nodeagent.protocol import Alert, BundleTelemetry, Status
@@ -25,7 +25,6 @@ Outcome = tuple[str, T | None, Account | None]
 def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declares the verbs."""
     add_verb(verbs, "status", status, summary="how nodes do now").add_argument("nodes", nargs="*", metavar="NODE")
-    add_verb(verbs, "checks", checks, summary="run a node's own checks").add_argument("node")
     add_verb(verbs, "alerts", alerts, summary="alerts of nodes").add_argument("nodes", nargs="*", metavar="NODE")
     ack = add_verb(verbs, "ack", acknowledge, summary="acknowledge an alert under your name")
     ack.add_argument("node")
@@ -135,18 +134,6 @@ def _note(answer: Status) -> str:
 def _code(found: list[Outcome[T]]) -> int:
     codes = {failure.code for _, _, failure in found if failure is not None}
     return NOT_REACHED if NOT_REACHED in codes else FAILED if codes else OK
-
-
-async def checks(session: Session, args: argparse.Namespace) -> int:
-    """Exit code 1 when one is bad."""
-    async with session.client(args.node) as client:
-        found = await client.checks()
-    if session.as_json:
-        session.json(found)
-    else:
-        rows = [(check.verdict.upper(), check.name, check.text, check.advice) for check in found]
-        session.table(("", "CHECK", "FOUND", "ADVICE"), rows)
-    return FAILED if any(check.verdict == "bad" for check in found) else OK
 
 
 async def alerts(session: Session, args: argparse.Namespace) -> int:

@@ -162,7 +162,9 @@ class NodeLink:
 
     def _no_agent(self, error: LinkError) -> LinkError:
         sockets = " and ".join(self._socket(role) for role in self._roles())
-        message = f"the agent is not reached. Tried: the socket {sockets}; `{self.address.agent} connect`: {error.message}"
+        message = (
+            f"the agent is not reached. Tried: the socket {sockets}; `{self.address.agent} connect`: {error.message}"
+        )
         hint = f"is outstation-agent running on {self.address.name}, and may {self._route.target.user} reach it?"
         if not self.address.socket:
             hint += (

@@ -7,8 +7,8 @@ lists what is missing, and asking again with the same id goes on. So a bundle th
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import contextlib
+import dataclasses
 import sqlite3
 
 import msgspec
@@ -23,9 +23,9 @@ from nodeagent.protocol import Deployment as View
 from nodeagent.protocol import DeploymentState, StageRequest
 from nodeagent.state.database import NodeDatabase, NotWritable
 from nodeagent.state.standing import Standing
+from store import ledger
 from store.blobs import Blobs, is_digest
 from store.errors import Busy
-from store import ledger
 from store.ledger import Stamp
 from store.node import change_control, deployments, revisions
 from store.node.deployments import Deployment, Failure

@@ -11,7 +11,7 @@ from nodeagent.deployment import bindings
 from nodeagent.deployment.binder import Binder
 from nodeagent.deployment.binding_store import BindingStore
 from nodeagent.deployment.policy import ChangePolicy
-from nodeagent.protocol import BindAnswer, BindRequest, Bindings
+from nodeagent.protocol import BindAnswer, Bindings, BindRequest
 from nodeagent.state.standing import Standing
 from store.change import digest_of
 

@@ -21,7 +21,6 @@ from nodeagent.protocol import (
     AlertRules,
     AlertState,
     Bindings,
-    Check,
     Error,
     ErrorBody,
     Hold,
@@ -254,20 +253,6 @@ def test_an_alert_is_shelved_with_time_and_reason_and_rules_are_shown_and_set(in
         code, _, err = await cli("alert", "rules", "press-07", "--set", str(file), "--yes")
         assert code == 1
         assert "alerts.toml:3: alert.high" in err
-
-    in_plant(body)
-
-
-def test_a_bad_check_is_exit_code_1(in_plant: Any, cli: Run) -> None:
-    async def body(plant: Any) -> None:
-        agent = await enrolled(plant, cli)
-        found = [Check(name="disk", verdict="ok", text="80 % free")]
-        agent.handle["GET", "/checks"] = lambda query, body: found
-        assert (await cli("checks", "press-07"))[0] == 0
-        found.append(Check(name="clock", verdict="bad", text="1970", advice="set it"))
-        code, out, _ = await cli("checks", "press-07")
-        assert code == 1
-        assert "set it" in out
 
     in_plant(body)
 
