@@ -136,7 +136,8 @@ class Launcher:
                 self._say(f"supervisor {self._supervisor.pid}: {describe(status)}; now {self._versions.running}")
                 self._swapping, self._start_at_s, self._backoff_s = False, now_s, BACKOFF_S_MIN
             else:
-                self._say(f"supervisor {self._supervisor.pid}: {describe(status)}; again in {self._backoff_s:.1f} s")
+                again = f"; again in {self._backoff_s:.1f} s" if self._stop_at_s is None else ""
+                self._say(f"supervisor {self._supervisor.pid}: {describe(status)}{again}")
                 self._start_at_s = now_s + self._backoff_s
                 self._backoff_s = min(self._backoff_s * 2, BACKOFF_S_MAX)
             self._forget(self._supervisor)

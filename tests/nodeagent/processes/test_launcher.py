@@ -97,7 +97,7 @@ def test_a_launcher_started_after_all_were_killed_serves_again(node, state, unti
     assert until(lambda: call(state), "the worker answers") == "2 r1"
 
 
-def test_a_term_signal_stops_workers_first_then_the_supervisor_and_exits_clean(node, state, until):
+def test_a_term_signal_stops_workers_first_then_the_supervisor_and_exits_clean(node, state, until, capfd):
     node.start()
     node.ask("spawn", spec=spec(state, "1"))
     assert until(lambda: call(state), "the worker answers")
@@ -107,6 +107,9 @@ def test_a_term_signal_stops_workers_first_then_the_supervisor_and_exits_clean(n
     assert worker.stat().st_mtime_ns <= supervisor.stat().st_mtime_ns
     assert supervisor.read_text() == "True"
     assert not list((state / "run").glob("*.sock"))
+    told = capfd.readouterr().err
+    assert "exit status 0\n" in told
+    assert "again in" not in told
 
 
 def test_two_launchers_never_share_a_run_folder(node, state):
