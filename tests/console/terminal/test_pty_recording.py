@@ -40,7 +40,7 @@ def test_a_recording_shows_at_its_end_what_the_terminal_showed(sample_app: Start
         for key in ("j", "\r", "\x1b", "2"):
             rig.press(key)
             rig.until_quiet(0.2)
-        rig.until_text("Alerts")
+        rig.until_text("STATE ACK")
         rig.press("q")
         assert rig.wait() == 0
         shown = rig.text()
