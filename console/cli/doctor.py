@@ -7,12 +7,15 @@ import dataclasses
 import os
 import sys
 import termios
+from typing import TYPE_CHECKING
 
 from console.cli.arguments import add_verb
 from console.cli.session import Session
 from console.failure import FAILED, OK
 from console.probe import Answers, ask
-from console.termcheck import Finding, look
+
+if TYPE_CHECKING:
+    from console.termcheck import Finding
 
 SIGNS = {"good": " ", "less": "!", "bad": "X"}
 
@@ -27,6 +30,8 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 async def examine(session: Session, args: argparse.Namespace) -> int:
     """Exit code 1 when the app can hardly be used on this terminal."""
+    from console.termcheck import look  # the themes are Textual's, which no other verb waits for
+
     session.flush()
     size, answers = _terminal()
     encoding = getattr(sys.__stderr__, "encoding", None) or "ascii"
