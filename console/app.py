@@ -46,6 +46,8 @@ def run(
         return EXIT_USAGE
     for name, value in environment(terminal).items():
         os.environ.setdefault(name, value)
+    for name in ("COLUMNS", "LINES"):
+        os.environ.pop(name, None)  # A shell that exports them would win over the terminal's own size.
     from console.keymap import from_environment
     from console.seat import Seat
 

@@ -127,10 +127,22 @@ class ThinApp(App[int]):
         self._recorded_size = (0, 0)
         self.thin = ThinScreen(self.console._color_system, ascii=ascii) if thin else None
         self._retry: Timer | None = None
+        # Where the terminal's own cursor is; None: hidden; (): not known.
+        self._cursor_sent: tuple[int, int] | tuple[()] | None = None
+
+    def cursor_cell(self) -> tuple[int, int] | None:
+        """Where the terminal's own cursor is to stand, for screen readers and braille lines; None: hidden."""
+        return None
+
+    def place_cursor(self) -> None:
+        """What is selected may be elsewhere, although nothing was drawn."""
+        if self._retry is None:
+            self._send()
 
     def forget_screen(self) -> None:
         """What the terminal shows is not known any more: all is sent again."""
         if self.thin is not None:
+            self._cursor_sent = ()
             self.thin.forget()
             self._send()
 
@@ -182,16 +194,26 @@ class ThinApp(App[int]):
         """Sends the newest frame, or looks again in a while if the terminal is behind."""
         self._retry = None
         driver = self._driver
-        if self.thin is None or not self.thin.pending or not isinstance(driver, ConsoleDriver) or self._closed:
+        if self.thin is None or not isinstance(driver, ConsoleDriver) or self._closed:
+            return
+        if not self.thin.pending and self._cursor_sent in ((), self.cursor_cell()):
             return
         if driver.busy:
             self.thin.merged_total += 1
             self._retry = self.set_timer(RETRY_S, self._send)
             return
-        data = self.thin.emit()
+        data = self.thin.emit() + self._cursor_moved()
         if data:
             driver.write(f"{SYNC_START}{data}{SYNC_END}" if self._sync_available else data)
             driver.flush()
+
+    def _cursor_moved(self) -> str:
+        """Puts the terminal's cursor, which stands behind what was drawn last, on what is selected."""
+        cell, before = self.cursor_cell(), self._cursor_sent
+        self._cursor_sent = cell
+        if cell is None:
+            return "" if before is None else "\x1b[?25l"
+        return f"\x1b[{cell[1] + 1};{cell[0] + 1}H" + ("" if before else "\x1b[?25h")
 
 
 def leave_at_once(code: int) -> None:

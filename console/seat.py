@@ -13,6 +13,7 @@ from textual.binding import BindingType
 from textual.message import Message
 from textual.screen import Screen
 from textual.timer import Timer
+from textual.widgets import Input
 
 from console import figures
 from console.board import Board, BoardAlert, survey
@@ -33,6 +34,7 @@ from console.view import Condition, Fleet
 from console.way import Way
 from console.work import Action, Work, Works
 from widgets.alertrow import AlertValues
+from widgets.drawing import Drawing
 from widgets.header import HeaderValues
 from widgets.look import LOOKS, Role
 
@@ -151,6 +153,15 @@ class Seat(ThinApp, inherit_bindings=False):
     def _watch_terminal(self, driver: ConsoleDriver) -> None:
         if driver.watched.lost or is_gone(driver.watched.fileno()):
             leave_at_once(EXIT_HUNG_UP)
+
+    def cursor_cell(self) -> tuple[int, int] | None:
+        focused = self.focused if self.screen_stack else None
+        if isinstance(focused, Input):
+            return focused.cursor_screen_offset
+        place = focused.cursor_place() if isinstance(focused, Drawing) else None
+        if focused is None or place is None:
+            return None
+        return (focused.region.x + place[0], focused.region.y + place[1])
 
     # ------------------------------------------------------------ the board
 

@@ -35,6 +35,10 @@ class Drawing(Widget):
         """The background of line `y`; None is the ordinary one."""
         return None
 
+    def cursor_place(self) -> tuple[int, int] | None:
+        """(x, y) in this widget of what is selected, for the terminal's own cursor; None where nothing is."""
+        return None
+
     def render_line(self, y: int) -> Strip:
         width = self.size.width
         return strip(self.line(y, width), width, self.look, self.ground(y))

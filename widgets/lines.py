@@ -130,6 +130,10 @@ class Listing(Drawing, can_focus=True):
         index = self.top + y - self.heading_lines
         return self.look.selected if index == self.at and index < len(self.keys) else None
 
+    def cursor_place(self) -> tuple[int, int] | None:
+        y = self.at - self.top + self.heading_lines
+        return (0, y) if self.keys and self.heading_lines <= y < self.size.height else None
+
     # ------------------------------------------------------------ moving
 
     def action_step(self, lines: int) -> None:

@@ -135,6 +135,10 @@ class Wall(Drawing, can_focus=True):
             out.append((glyph(state, self.look), role))
         return _joined(out)
 
+    def cursor_place(self) -> tuple[int, int] | None:
+        row, column = self.places.get(self.key or "", (-1, 0))
+        return (GROUP_CELLS + 1 + column, row - self.top) if 0 <= row - self.top < self.rows else None
+
     def _touch(self, lines: set[int]) -> None:
         for line in lines:
             if self.top <= line < self.top + self.rows:

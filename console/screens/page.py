@@ -131,6 +131,9 @@ class Page(Screen[object]):
         self.seat.touch()
         self.key_row.say("")
 
+    def on_descendant_focus(self) -> None:
+        self.seat.call_after_refresh(self.seat.place_cursor)
+
     def on_click(self, event: events.Click) -> None:
         self.seat.touch()
 
