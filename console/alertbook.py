@@ -94,13 +94,15 @@ KINDS: Final = (
         "MODEL.DRIFT",
         "3",
         "the data no longer looks like the training data; that is drift, not accuracy",
-        "look at the records, label some, see whether sensor, product or machine changed",
+        "look at the records, label some, see whether sensor, product or machine changed; a new sensor: "
+        "`outstation tag mark NODE TAG replaced --note ...`",
     ),
     Kind(
         "SOURCE.BAD_ITEMS",
         "3",
         "for a minute the device did not give all tags",
-        "`outstation source probe`: is the tag still there, and under which name",
+        "`outstation source probe`: is the tag still there, and under which name; `source changed`: "
+        "`outstation source accept NODE BUNDLE SOURCE` once a person has looked",
     ),
     Kind("SINK.DROPPED", "3", "a sink gave up messages", "see whether the receiver is up and takes what it is sent"),
     Kind(
