@@ -114,10 +114,14 @@ class SshServer:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
+        await process.redirect(child.stdin, child.stdout, child.stderr)
+        ended, left = asyncio.create_task(child.wait()), asyncio.create_task(process.channel.wait_closed())
         try:
-            await process.redirect(child.stdin, child.stdout, child.stderr)
-            process.exit(await child.wait())
+            await asyncio.wait({ended, left}, return_when=asyncio.FIRST_COMPLETED)
+            if ended.done() and not left.done():
+                process.exit(ended.result())
         finally:
-            if child.returncode is None:
+            left.cancel()
+            if child.returncode is None:  # the peer is gone: a real sshd ends the session's process too
                 child.kill()
-                await child.wait()
+            await ended
