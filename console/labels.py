@@ -73,7 +73,7 @@ def total(parts: Iterable[Verdict]) -> list[Verdict]:
 
 
 def offered(records: Sequence[Record]) -> list[str]:
-    """The labels that a digit gives, at most nine: those that occur here, as of a model's classes, then the standard."""
+    """The labels that a digit gives, at most nine: those that occur here, then the standard ones."""
     found = {record.label for record in records if record.label}
     return [*sorted(found - set(STANDARD))[: DIGITS - len(STANDARD)], *STANDARD]
 

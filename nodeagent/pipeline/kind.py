@@ -53,8 +53,7 @@ class Type(Stateless):
             "float": np.isfinite(values),
         }
         marked = sum(
-            frame.mark(mask & ~fits[kind], quality, _ARTICLE.get(kind, "not finite"))
-            for kind, mask in self._masks
+            frame.mark(mask & ~fits[kind], quality, _ARTICLE.get(kind, "not finite")) for kind, mask in self._masks
         )
         return frame, marked
 
