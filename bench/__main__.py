@@ -11,6 +11,7 @@ import argparse
 import datetime
 import importlib
 import os
+import subprocess
 import sys
 import time
 
@@ -41,7 +42,7 @@ def table(rows: list[Row]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs what is named. The exit code is 2 for an unknown name, otherwise 0: a slow machine is no failure."""
+    """Runs what is named. Exit codes: 2 for an unknown name, 1 where one could not run, 0: a slow one is no failure."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("name", nargs="*", help="one of: " + ", ".join(names()))
     asked = parser.parse_args(arguments).name
@@ -50,10 +51,16 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"bench: no benchmark {unknown[0]!r}; there are: {', '.join(names())}", file=sys.stderr)
         return 2
     rows: list[Row] = []
+    failed = []
     for name in asked or names():
-        rows += _one(name)
+        try:
+            rows += _one(name)
+        except (RuntimeError, OSError, subprocess.SubprocessError) as error:  # the others are still worth having
+            failed.append(f"bench {name}: {error}")
     print(table(rows))
-    return 0
+    for line in failed:
+        print(line, file=sys.stderr)
+    return 1 if failed else 0
 
 
 def _one(name: str) -> list[Row]:

@@ -2,8 +2,7 @@
 
 The worker's HTTP side runs in a process of its own on core 0, the load (bench/load.c) on core 1; the raw calls and the
 peers take turns with it on core 0, with the same requests. `forwarded` goes through the node's API socket and a second
-process. Triton and MLServer are not peers here: Triton's package carries no onnxruntime backend, and MLServer takes
-JSON only and was measured at a twentieth of this (see the notes).
+process. Triton and MLServer are not peers here; the notes at the end say why.
 """
 
 from __future__ import annotations

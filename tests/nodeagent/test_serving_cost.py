@@ -50,7 +50,7 @@ def ask(client: socket.socket, data: bytes, times: int, at_once: int = 1) -> Non
 
 
 def counted(folder: Path, model: Path, data: bytes, at_once: int = 1) -> Counter[str]:
-    """Calls a request in the thread of the server: `python`, `builtin`, and by name those of the socket and the poll."""
+    """Calls in the thread of the server: `python`, `builtin`, and by name those of the socket and the poll."""
     counts: Counter[str] = Counter()
 
     def profile(frame: Any, event: str, argument: Any) -> None:

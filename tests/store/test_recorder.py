@@ -270,3 +270,12 @@ def wait_for(true: Callable[[], bool]) -> None:
     while not true():
         assert time.monotonic() < end_s, "not within 10 s"
         time.sleep(0.01)
+
+
+def test_a_thousand_records_that_come_together_cost_two_commits_and_not_a_thousand(start):
+    commits: list[int] = []
+    recorder = start(on_commit=commits.append, commit_rows=500, commit_s=60.0)
+    recorder.offer_many([row(n) for n in range(1_000)])
+    recorder.close()
+    assert recorder.counters.written == 1_000
+    assert len(commits) <= 3
