@@ -9,6 +9,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
+from textual import events
 from textual.binding import BindingType
 from textual.message import Message
 from textual.screen import Screen
@@ -332,6 +333,13 @@ class Seat(ThinApp, inherit_bindings=False):
         from console.screens.chores import Chores
 
         return Chores(self)
+
+    def on_key(self, event: events.Key) -> None:
+        """A letter that was typed before the field had opened belongs into the field: it is no command."""
+        field = self.focused
+        if isinstance(field, Input) and event.is_printable and event.character:
+            event.prevent_default()
+            field.insert_text_at_cursor(event.character)
 
     def touch(self) -> None:
         """A key was pressed: OPERATE goes on for its whole time."""

@@ -71,7 +71,7 @@ class FilterRow(Horizontal):
         self._entry.value = text
         self._entry.display, self.note.display, self.display = True, False, True
         self._entry.cursor_position = len(text)
-        self._entry.focus()
+        self.screen.set_focus(self._entry)  # now: what was typed ahead is text, and no command
 
     def show_state(self, text: str, shown: int, total: int) -> None:
         """Says which filter is set; without one the row goes away."""

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from textual import events
 from textual.pilot import Pilot
 
 from console.sample import SampleFleet, StillClock, sample_seat, unplugged
@@ -174,6 +175,24 @@ def test_the_filter_narrows_while_it_is_typed_and_esc_clears_it() -> None:
     assert " linz " in left.splitlines()[0]
     assert "press-01" in show("slash", *"state:warn", "enter", "escape")
     assert "no such word: sight" in show("slash", *"sight:x")
+
+
+@pytest.mark.parametrize("screen", ["1", "2", "4", "5"])
+def test_what_is_typed_ahead_behind_the_slash_is_text_and_no_command(screen: str) -> None:
+    async def run() -> str:
+        seat = sample_seat()
+        async with seat.run_test(size=(80, 24)) as pilot:
+            await pilot.press(screen)
+            await pilot.pause()
+            before = type(seat.screen)
+            for key in ("slash", *"tXsmd"):  # one read of a slow link: all are there before the first is looked at
+                seat.post_message(events.Key(key, "/" if key == "slash" else key))
+            await pilot.pause()
+            await pilot.pause()
+            assert type(seat.screen) is before
+            return seat.screen_text()
+
+    assert "tXsmd" in asyncio.run(run())
 
 
 def test_marks_are_kept_and_counted() -> None:
