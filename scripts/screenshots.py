@@ -43,12 +43,11 @@ Walk = Callable[[Pilot[object], Callable[[str], Awaitable[None]]], Awaitable[Non
 
 
 def picture(seat: Seat, name: str) -> None:
-    """Writes screenshots/NAME.png."""
+    """Writes screenshots/NAME.svg, and NAME.png from it."""
     drawing = OUT / f"{name}.svg"
     drawing.write_text(aligned(seat.export_screenshot(title="outstation")))
     subprocess.run(["rsvg-convert", "--zoom", "1.0", "-o", OUT / f"{name}.png", drawing], check=True)
-    drawing.unlink()
-    print(f"screenshots/{name}.png", flush=True)
+    print(f"screenshots/{name}.png and .svg", flush=True)
 
 
 async def until(pilot: Pilot[object], seen: str) -> None:
