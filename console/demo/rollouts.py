@@ -19,6 +19,7 @@ from console.rollout.report import Report
 from nodeagent.protocol import Deployment, DeploymentState, GateVerdict, Record, RollbackReason
 from store.archive import read_archive
 
+FINISHED: Final = "good bundle rolled out over three waves"
 ROLLOUT_S: Final = 150.0
 TRIAL_S: Final = 45.0
 RULES: Final = """
@@ -73,8 +74,13 @@ async def stopped_rollout(scene: Scene) -> list[Claim]:
     except (Failure, TimeoutError, *FAILURES) as error:
         return [Claim(name, False, BAD_NODE, str(error) or "the time is up") for name in names]
     canary = report.waves[0].nodes[0]
-    done = await scene.fleet.client(BAD_NODE).deployment(canary.deployment)
-    entry = await ledger_entry(scene.fleet.client(BAD_NODE), done.id, "ROLLED_BACK")
+    if not canary.deployment:
+        return [Claim(name, False, BAD_NODE, report.why or canary.state, _evidence(report)) for name in names]
+    try:
+        done = await scene.fleet.client(BAD_NODE).deployment(canary.deployment)
+        entry = await ledger_entry(scene.fleet.client(BAD_NODE), done.id, "ROLLED_BACK")
+    except FAILURES as error:
+        return [Claim(name, False, BAD_NODE, str(error), _evidence(report)) for name in names]
     record = await _record_of_another(scene, BAD_NODE, done.revision)
     why = done.error.message if done.error else ""
     # The bundle is bad because it cannot predict: a good one that a busy machine made slow is no proof.
@@ -91,7 +97,7 @@ async def stopped_rollout(scene: Scene) -> list[Claim]:
 
 async def finished_rollout(scene: Scene) -> Claim:
     """Three waves, with the node that was unplugged: each node tried on its records, switched, watched, committed."""
-    name = "good bundle rolled out over three waves"
+    name = FINISHED
     await scene.plant.command(do="plug", node=UNPLUGGED_NODE)
     nodes = (DEGRADING_NODE, BAD_NODE, UNPLUGGED_NODE)
     try:
@@ -100,9 +106,12 @@ async def finished_rollout(scene: Scene) -> Claim:
     except (Failure, TimeoutError, *FAILURES) as error:
         return Claim(name, False, "", str(error) or f"not finished in {ROLLOUT_S:.0f} s")
     evidence = _evidence(report)
-    for node in (node for wave in report.waves for node in wave.nodes):
-        entry = await ledger_entry(scene.fleet.client(node.node), node.deployment, "COMMITTED")
-        evidence["nodes"][node.node]["ledger_seq"] = entry.seq if entry else None
+    try:
+        for node in (node for wave in report.waves for node in wave.nodes if node.deployment):
+            entry = await ledger_entry(scene.fleet.client(node.node), node.deployment, "COMMITTED")
+            evidence["nodes"][node.node]["ledger_seq"] = entry.seq if entry else None
+    except FAILURES as error:
+        return Claim(name, False, "", f"{report.why}; {error}", evidence)
     says = [wave.verdict.says if wave.verdict else "none" for wave in report.waves]
     passed = [node.gate for wave in report.waves for node in wave.nodes if node.gate and node.gate.verdict == "passed"]
     committed = all(told.get("ledger_seq") for told in evidence["nodes"].values())

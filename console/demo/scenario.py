@@ -12,7 +12,7 @@ from typing import Any
 from console import deploy
 from console.demo.plan import DEGRADING_NODE, GOOD_NODE, NODES, UNPLUGGED_NODE
 from console.demo.provision import OPERATOR
-from console.demo.rollouts import finished_rollout, stopped_by_records, stopped_rollout
+from console.demo.rollouts import FINISHED, finished_rollout, stopped_by_records, stopped_rollout
 from console.demo.scene import FAILURES, Claim, Scene, ledger_entry
 from console.view import LinkState, NodeView
 from nodeagent.protocol import Deployment, DeploymentState, LedgerEntry, Record
@@ -44,6 +44,9 @@ async def deployed_then_plc_lost(scene: Scene) -> list[Claim]:
 async def plugged_in_again(scene: Scene) -> list[Claim]:
     """The node that was unplugged takes part in the rollout that is finished."""
     first = await asyncio.gather(unplugged(scene), stopped_by_records(scene))
+    missing = [claim.claim for claim in first if not claim.ok]
+    if missing:  # its canary has no records to be tried on, or its last node was never away
+        return [*first, Claim(FINISHED, False, "", f"not begun, since this failed: {', '.join(missing)}")]
     return [*first, await finished_rollout(scene)]
 
 

@@ -15,6 +15,9 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
+GATE = "recorder gate stops the bad bundle before the switch"
+STOPPED = "failing canary stops a rollout of three waves"
+FINISHED = "good bundle rolled out over three waves"
 pytestmark = pytest.mark.timeout(300)
 
 
@@ -68,9 +71,13 @@ def test_every_claim_has_its_row_in_the_state_folder_of_its_node(folder: Path) -
 @pytest.mark.parametrize(
     ("broken", "lost"),
     [
-        ("plc", {"degrading machine raises an alarm"}),
-        ("jump", {"node up", "predictions recorded", "bad bundle rolled itself back", "site behind a jump host"}),
-        ("bundle", {"bad bundle rolled itself back"}),
+        ("plc", {"degrading machine raises an alarm", GATE, FINISHED}),
+        (
+            "jump",
+            {"node up", "predictions recorded", "bad bundle rolled itself back", "site behind a jump host"}
+            | {STOPPED, FINISHED},
+        ),
+        ("bundle", {"bad bundle rolled itself back", STOPPED, GATE, FINISHED}),
     ],
 )
 def test_the_headless_demo_fails_when_one_thing_is_broken(folder: Path, broken: str, lost: set[str]) -> None:

@@ -84,5 +84,6 @@ def test_it_imports_the_standard_library_alone() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == (
-        "['nodeagent', 'nodeagent.__main__', 'nodeagent.bridge', 'nodeagent.settings'] False False"
+        "['nodeagent', 'nodeagent.__main__', 'nodeagent.bridge', 'nodeagent.settings', 'nodeagent.state', "
+        "'nodeagent.state.syslog_target'] False False"
     )
