@@ -82,14 +82,12 @@ def test_the_right_to_set_the_clock_is_read_from_the_kernel(tmp_path: Any, statu
     assert may_set_wall(tmp_path / "status") is may
 
 
-def test_without_the_right_setting_is_refused_with_what_works_instead(
-    make_agent: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_the_right_setting_is_refused_with_what_works_instead(make_agent: Any, tmp_path: Path) -> None:
     bare = tmp_path / "python"
     bare.write_text(f"""#!/bin/sh\nexec setpriv --bounding-set -sys_time {sys.executable} "$@"\n""")
     bare.chmod(0o755)
     agent = make_agent()
-    monkeypatch.setattr(sys, "executable", str(bare))
+    agent.program = [str(bare)]
     agent.start()
     assert not agent.get("/clock")["may_set"]
     with pytest.raises(agent.refusal) as raised:
