@@ -38,6 +38,7 @@ SIZES = {"80x24": (80, 24), "140x40": (140, 40)}
 PLC = "plc-01"
 SEEN_S = 60.0
 DRAWN_S = 1.2
+LIVED_S = 60.0  # so that trends have something to show
 
 Walk = Callable[[Pilot[object], Callable[[str], Awaitable[None]]], Awaitable[None]]
 
@@ -272,6 +273,7 @@ async def faults(demo: Demo, label: str, size: tuple[int, int]) -> None:
         async with seated(demo, size) as (pilot, take):
             await press(pilot, "2")
             await until(pilot, "source plc")
+            await until(pilot, "raises an alarm")
             take(f"alerts-fault-{label}")
             await press(pilot, "1")
             take(f"fleet-fault-{label}")
@@ -335,6 +337,7 @@ async def main(only: str = "") -> None:
                     await wizard(demo)
                     await rollouts(demo)
                     return
+                await asyncio.sleep(LIVED_S)
                 for label, size in SIZES.items():
                     await quiet_screens(demo, label, size)
                 await kept_screens(demo)
