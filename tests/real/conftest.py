@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import getpass
 import os
 import shutil
@@ -224,16 +225,32 @@ def server() -> type[Server]:
     return Server
 
 
+def npm_modules(package: str) -> Path:
+    """node_modules that hold `package` (NAME@VERSION), from npm into build/npm, once for all processes."""
+    folder = ROOT / "build" / "npm"
+    folder.mkdir(parents=True, exist_ok=True)
+    ready = folder / f"{package}.ready"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not ready.exists():
+            npm = shutil.which("npm") or "npm"
+            words = ("install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(folder))
+            done = subprocess.run([npm, *words, package], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, f"npm install {package}: {done.stderr[-2000:]}"
+            ready.touch()
+    return folder / "node_modules"
+
+
 @pytest.fixture(scope="session")
 def opcua_modules() -> Path:
-    """node_modules with node-opcua-server, from npm into build/npm, once: 20 seconds and 70 MB on a new machine."""
-    folder = ROOT / "build" / "npm"
-    if not (folder / "node_modules" / "node-opcua-server").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        npm = shutil.which("npm") or "npm"
-        words = ("install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(folder))
-        subprocess.run([npm, *words, f"node-opcua-server@{OPCUA_VERSION}"], check=True, capture_output=True)
-    return folder / "node_modules"
+    """With node-opcua-server: 20 seconds and 70 MB on a new machine."""
+    return npm_modules(f"node-opcua-server@{OPCUA_VERSION}")
+
+
+@pytest.fixture(scope="session")
+def tahu_modules() -> Path:
+    """With Eclipse Tahu's payloads of Sparkplug B."""
+    return npm_modules("sparkplug-payload@1")
 
 
 @pytest.fixture(scope="module")

@@ -41,6 +41,7 @@ class TerminalRig:
                 env[key] = value
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever started the tests may have ignored it
             fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
             os.execvpe(command[0], command, env)
         self.status: int | None = None

@@ -63,11 +63,11 @@ def test_connections_wait_for_the_next_worker_when_one_dies(node, state, until):
     pid = node.ask("spawn", spec=spec(state, "1"))["pid"]
     assert until(lambda: call(state), "the first worker answers") == "1 r1"
     os.kill(pid, signal.SIGSEGV)
+    exits = until(lambda: node.ask("tell")["exits"], "the exit is told")
+    assert [(ended["worker"], ended["text"]) for ended in exits] == [("1", "killed by SIGSEGV")]
     with socket.socket(socket.AF_UNIX) as waiting:
         waiting.settimeout(20)
         waiting.connect(str(state / "run" / "m-press.sock"))
-        exits = until(lambda: node.ask("tell")["exits"], "the exit is told")
-        assert [(ended["worker"], ended["text"]) for ended in exits] == [("1", "killed by SIGSEGV")]
         node.ask("spawn", spec=spec(state, "2"))
         assert waiting.recv(100) == b"2 r1\n"
 

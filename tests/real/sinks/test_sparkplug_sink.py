@@ -23,7 +23,6 @@ from nodeagent.sinks.sparkplug import Sparkplug, SparkplugOptions
 from nodeagent.sources.sparkplug_payload import rebirth
 
 MOSQUITTO = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
-NPM = Path(__file__).parents[3] / "build" / "npm"
 DECODER = """
 const payload = require("sparkplug-payload").get("spBv1.0");
 const plain = (key, value) => typeof value === "bigint" || (value && value.constructor.name === "Long")
@@ -38,15 +37,14 @@ DEATH = f"spBv1.0/plant/NDEATH/{EDGE}"
 
 
 @pytest.fixture(scope="session")
-def tahu() -> Callable[[list[bytes]], list[dict[str, Any]]]:
+def tahu(tahu_modules: Path) -> Callable[[list[bytes]], list[dict[str, Any]]]:
     """Eclipse Tahu's decoder."""
-    if not (NPM / "node_modules" / "sparkplug-payload").exists():
-        NPM.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["npm", "install", "--no-audit", "--no-fund", "sparkplug-payload@1"], cwd=NPM, check=True)
 
     def decode(payloads: list[bytes]) -> list[dict[str, Any]]:
         lines = b"".join(base64.b64encode(each) + b"\n" for each in payloads)
-        done = subprocess.run(["node", "-e", DECODER], input=lines, cwd=NPM, capture_output=True, check=True)
+        done = subprocess.run(
+            ["node", "-e", DECODER], input=lines, cwd=tahu_modules.parent, capture_output=True, check=True
+        )
         return [json.loads(line) for line in done.stdout.splitlines()]
 
     return decode
