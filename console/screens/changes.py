@@ -142,9 +142,15 @@ class Changes:
             lambda on_step: operations.deploy(
                 node, entry.digest, window_s=terms.window_s, on_step=on_step, gate=terms.gate
             ),
-            then=lambda _: self._seat.say(f"{node}: {entry.title} is on trial; C confirms, r rolls back"),
+            then=lambda _: self._tell_trial(node, entry.title),
         )
         self._seat.go("watch", node)
+
+    def _tell_trial(self, node: str, title: str) -> None:
+        """For whoever is elsewhere: the node's own trial screen shows it, and what became of it, by itself."""
+        page = self._seat.page
+        if page is None or (page.kind, page.node()) != ("watch", node):
+            self._seat.say(f"{node}: {title} is on trial; C confirms, r rolls back")
 
     def do_rollout_plan(self) -> None:
         if self._seat.opened is None:
