@@ -91,7 +91,7 @@ async def stopped_rollout(scene: Scene) -> list[Claim]:
     touched = [node.node for wave in report.waves[1:] for node in wave.nodes if node.state != "waiting"]
     states = [wave.state for wave in report.waves]
     ok = states == ["stopped", "waiting", "waiting"] and canary.state == "failed" and not touched
-    ok = ok and report.state == "paused" and not report.success and ran >= 1
+    ok = ok and failed and report.state == "paused" and not report.success and ran >= 1
     return [back, Claim(names[1], ok, "", report.why or report.state, _evidence(report))]
 
 
@@ -150,7 +150,9 @@ async def _judged(scene: Scene, name: str, node: str, deployment: Deployment) ->
     client = scene.fleet.client(node)
     done, verdict = await client.deployment(deployment.id), verdict_of(deployment.preflight)
     entry = await ledger_entry(client, deployment.id, "gate")
-    ok = done.state is DeploymentState.REFUSED and entry is not None and verdict is not None
+    # As with the canary: a good one that answers a little otherwise, or slower, is no proof.
+    bad = verdict is not None and verdict.verdict == "failed" and verdict.errors > 0
+    ok = done.state is DeploymentState.REFUSED and entry is not None and bad
     rows: dict[str, Any] = {"deployment": done.id, "ledger_seq": entry.seq if entry else None}
     if verdict is not None:
         rows |= {"rows": verdict.rows, "errors": verdict.errors, "worst": [row.key for row in verdict.worst[:3]]}
