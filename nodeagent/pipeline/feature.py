@@ -62,17 +62,27 @@ class Vibration(Stateless):
         if self._options.band_hz[1] > self._rate_hz / 2:
             raise ValueError(f"'band_hz' ends above half the sample rate, {self._rate_hz / 2:g} Hz")
         selected(names, self._options.tags)
-        return NAMES
+        return described_names(NAMES, names)
 
     def apply(self, frame: Frame) -> tuple[Frame | None, int]:
         band_hz = self._options.band_hz
         return described(frame, NAMES, lambda wave: features(wave, self._rate_hz, self._rates_hz, band_hz))
 
 
+def described_names(figures: tuple[str, ...], names: tuple[str, ...]) -> tuple[str, ...]:
+    """The figures, then the tags beside the waveform. Raises ValueError where one of these is called as a figure."""
+    if twice := set(figures) & set(names[1:]):
+        raise ValueError(f"there is a tag {min(twice)!r} beside the waveform already")
+    return figures + names[1:]
+
+
 def described(
     frame: Frame, names: tuple[str, ...], figures: Callable[[npt.NDArray[Any]], dict[str, float]]
 ) -> tuple[Frame, int]:
-    """A frame of the `figures` of a waveform, Bad where that is or where there is no such figure; how many are here."""
+    """A frame of the `figures` of a waveform, Bad where that is or where there is no such figure; how many are here.
+
+    What came beside the waveform, such as the speed of its shaft, stands behind them as it was.
+    """
     quality, reason = int(frame.quality[0]), frame.reasons.get(0, "")
     values = np.full(len(names), np.nan)
     if quality < BAD:
@@ -82,18 +92,21 @@ def described(
         else:
             found = figures(wave)
             values = np.array([found[name] for name in names])
+    count = len(names)
+    beside = {at + count - 1: why for at, why in frame.reasons.items() if at}
     result = Frame(
-        names,
-        values,
-        np.full(len(names), quality, np.uint8),
-        dict.fromkeys(range(len(names)), reason) if quality else {},
+        names + frame.names[1:],
+        np.concatenate([values, frame.values[1:]]),
+        np.concatenate([np.full(count, quality, np.uint8), frame.quality[1:]]),
+        beside | (dict.fromkeys(range(count), reason) if quality else {}),
         frame.source_us,
         frame.received_us,
         None,
         frame.source,
     )
     # The parts of the waveform's own mark count at the step that made it; here only what has no result.
-    return result, result.mark(~np.isfinite(values), BAD, "no result")
+    gone = ~np.isfinite(values)
+    return result, result.mark(np.concatenate([gone, np.zeros(len(frame.names) - 1, np.bool_)]), BAD, "no result")
 
 
 def features(

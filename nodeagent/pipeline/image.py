@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from nodeagent.frame import BAD, Frame
 from nodeagent.pipeline.options import Options
-from nodeagent.pipeline.step import Stateless, StepContext
+from nodeagent.pipeline.step import Stateless, StepContext, lead
 
 _GREY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 
@@ -45,7 +45,7 @@ class Prepare(Stateless):
 
     def apply(self, frame: Frame) -> tuple[Frame | None, int]:
         if frame.blob is None or frame.blob.ndim not in (2, 3):
-            return frame, frame.mark_all(BAD, "not an image")
+            return frame, frame.mark(lead(frame), BAD, "not an image")
         if frame.quality[0] < BAD:
             frame.blob = prepared(frame.blob, self._options)
         return frame, 0

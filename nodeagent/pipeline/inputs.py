@@ -89,7 +89,7 @@ class Inputs:
         for name, indices in self._indices.items():
             tensor = self.tensors[name]
             dtype = DTYPES[tensor.datatype]
-            if frame.blob is not None and len(indices) == 1:
+            if frame.blob is not None and indices.tolist() == [0]:
                 value = np.ascontiguousarray(frame.blob, dtype)
                 value = value[None] if value.ndim == len(tensor.shape) - 1 else value
             else:

@@ -9,7 +9,7 @@ import numpy as np
 
 from nodeagent.frame import BAD, GOOD, UNCERTAIN, Frame, Mask
 from nodeagent.pipeline.options import Options
-from nodeagent.pipeline.step import QUALITY_OF, OnFail, Stateless, StepContext, selected
+from nodeagent.pipeline.step import QUALITY_OF, OnFail, Stateless, StepContext, lead, selected
 
 Kind = Literal["bool", "int", "uint", "float"]
 _ARTICLE: Final = {"bool": "not 0 or 1", "int": "not a whole number", "uint": "not a whole number from 0 on"}
@@ -41,8 +41,6 @@ class Type(Stateless):
         return names
 
     def apply(self, frame: Frame) -> tuple[Frame | None, int]:
-        if frame.blob is not None:
-            return frame, 0
         values, quality = frame.values, QUALITY_OF[self._options.on_fail]
         with np.errstate(invalid="ignore"):
             whole = values == np.floor(values)
@@ -52,6 +50,8 @@ class Type(Stateless):
             "uint": whole & np.isfinite(values) & (values >= 0),
             "float": np.isfinite(values),
         }
+        if frame.blob is not None:
+            fits = {kind: fit | lead(frame) for kind, fit in fits.items()}  # of a waveform its samples are no type
         marked = sum(
             frame.mark(mask & ~fits[kind], quality, _ARTICLE.get(kind, "not finite")) for kind, mask in self._masks
         )

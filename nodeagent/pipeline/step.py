@@ -67,6 +67,12 @@ def selected(names: tuple[str, ...], tags: Iterable[str] | None) -> Mask:
     return np.array([name in wanted for name in names], np.bool_)
 
 
+def lead(frame: Frame) -> Mask:
+    """The first value alone: the waveform or image, where the frame has one."""
+    mask: Mask = np.arange(len(frame.names)) == 0
+    return mask
+
+
 def per_tag(names: tuple[str, ...], values: Mapping[str, float], default: float) -> np.ndarray[Any, np.dtype[Any]]:
     """`values` in the order of `names`. Raises ValueError for a tag that is not there."""
     selected(names, values)

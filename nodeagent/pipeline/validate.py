@@ -10,7 +10,7 @@ import numpy as np
 
 from nodeagent.frame import BAD, Frame, Mask
 from nodeagent.pipeline.options import Options, Seconds
-from nodeagent.pipeline.step import QUALITY_OF, OnFail, Stateless, StepContext, per_tag, selected
+from nodeagent.pipeline.step import QUALITY_OF, OnFail, Stateless, StepContext, lead, per_tag, selected
 
 Tags = tuple[str, ...]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
@@ -53,11 +53,10 @@ class Range(Stateless):
         return names
 
     def apply(self, frame: Frame) -> tuple[Frame | None, int]:
-        if frame.blob is not None:
-            low, high = self._low[0], self._high[0]
-            inside = np.array([bool(frame.blob.min() >= low and frame.blob.max() <= high)])
-        else:
-            inside = (frame.values >= self._low) & (frame.values <= self._high)
+        inside = (frame.values >= self._low) & (frame.values <= self._high)
+        low, high = self._low[0], self._high[0]
+        if frame.blob is not None and (np.isfinite(low) or np.isfinite(high)):
+            inside[0] = frame.blob.size > 0 and frame.blob.min() >= low and frame.blob.max() <= high
         return frame, frame.mark(~inside, QUALITY_OF[self._options.on_fail], "out of range")
 
 
@@ -82,17 +81,18 @@ class Missing(Stateless):
 
     def apply(self, frame: Frame) -> tuple[Frame | None, int]:
         quality = QUALITY_OF[self._options.on_fail]
-        if frame.blob is None:
-            return frame, frame.mark(self._tags & ~np.isfinite(frame.values), quality, "missing")
+        marked = frame.mark(self._tags & ~np.isfinite(frame.values), quality, "missing")
+        if frame.blob is None or not self._tags[0]:
+            return frame, marked
         finite = np.isfinite(frame.blob)
         share = 1.0 - float(np.mean(finite))
         if share == 0.0:
-            return frame, 0
+            return frame, marked
         if share <= self._options.max_share and frame.blob.ndim == 1:
             at = np.arange(frame.blob.size)
             frame.blob = np.interp(at, at[finite], frame.blob[finite]).astype(frame.blob.dtype)
-            return frame, 0
-        return frame, frame.mark_all(quality, f"missing samples: {share:.1%}")
+            return frame, marked
+        return frame, marked + frame.mark(lead(frame), quality, f"missing samples: {share:.1%}")
 
 
 class RateOptions(Options, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -165,15 +165,14 @@ class Flatline:
 
     def apply(self, frame: Frame) -> tuple[Frame | None, int]:
         o = self._options
+        with np.errstate(invalid="ignore"):
+            same = np.abs(frame.values - self._values) <= o.tolerance
+        known = np.isfinite(frame.values)
+        self._repeats = np.where(same, self._repeats + 1, np.where(known, 1, self._repeats))
+        self._values = np.where(known & ~same, frame.values, self._values)
+        flat = self._repeats > o.max_repeat
         if frame.blob is not None:
-            flat = np.full(len(frame.names), _longest_run(frame.blob, o.tolerance) > o.max_repeat)
-        else:
-            with np.errstate(invalid="ignore"):
-                same = np.abs(frame.values - self._values) <= o.tolerance
-            known = np.isfinite(frame.values)
-            self._repeats = np.where(same, self._repeats + 1, np.where(known, 1, self._repeats))
-            self._values = np.where(known & ~same, frame.values, self._values)
-            flat = self._repeats > o.max_repeat
+            flat[0] = _longest_run(frame.blob, o.tolerance) > o.max_repeat
         return frame, frame.mark(self._tags & flat, QUALITY_OF[o.on_fail], "flatline")
 
     def state(self) -> dict[str, Any]:
@@ -230,7 +229,7 @@ class Image(Stateless):
 
     def apply(self, frame: Frame) -> tuple[Frame | None, int]:
         fault = self._fault(frame.blob)
-        return frame, frame.mark_all(QUALITY_OF[self._options.on_fail], fault) if fault else 0
+        return frame, frame.mark(lead(frame), QUALITY_OF[self._options.on_fail], fault) if fault else 0
 
     def _fault(self, image: np.ndarray[Any, Any] | None) -> str:
         o = self._options

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nodeagent.frame import Frame
-from nodeagent.pipeline.feature import described
+from nodeagent.pipeline.feature import described, described_names
 from nodeagent.pipeline.options import Options
 from nodeagent.pipeline.step import Stateless, StepContext, selected
 
@@ -75,7 +75,7 @@ class Waveform(Stateless):
             if top_hz > self._rate_hz / 2:
                 raise ValueError(f"{name!r} lies above half the sample rate, {self._rate_hz / 2:g} Hz")
         selected(names, o.tags)
-        return o.names()
+        return described_names(o.names(), names)
 
     def apply(self, frame: Frame) -> tuple[Frame | None, int]:
         return described(frame, self._options.names(), lambda wave: figures(wave, self._rate_hz, self._options))

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import ssl
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import aiomqtt
@@ -81,26 +81,16 @@ class Broker:
         in_flight_max: int,
     ) -> Broker:
         """Connects. Raises BrokerLost."""
-        where = endpoint(url)
-        client = aiomqtt.Client(
-            where.host,
-            where.port,
-            identifier=login.client_id,
-            username=login.username,
-            password=login.password,
+        client = await connected(
+            url,
+            login,
+            timeout_s=timeout_s,
             will=aiomqtt.Will(will.topic, will.payload, qos=1, retain=will.retain),
             keepalive=keepalive_s,
-            timeout=timeout_s,
             max_inflight_messages=in_flight_max,
-            tls_context=ssl.create_default_context(cafile=login.ca_file) if where.tls else None,
             logger=_LOGGER,
         )
         client.pending_calls_threshold = in_flight_max + 2
-        try:
-            async with asyncio.timeout(timeout_s + CONNECT_S_MAX):
-                await client.__aenter__()
-        except (aiomqtt.MqttError, OSError, TimeoutError) as error:
-            raise BrokerLost(f"{where.host}:{where.port}: {error or 'timeout'}") from error
         return cls(client)
 
     async def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool = False) -> None:
@@ -131,6 +121,32 @@ class Broker:
 
     async def close(self, timeout_s: float = 1.0) -> None:
         """Says goodbye, for at most `timeout_s`, so that the will is not published."""
-        with contextlib.suppress(aiomqtt.MqttError, OSError, TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                await self._client.__aexit__(None, None, None)
+        await goodbye(self._client, timeout_s)
+
+
+async def connected(url: str, login: Login, *, timeout_s: float, **options: Any) -> aiomqtt.Client:
+    """A client of aiomqtt with an open connection; `options` are its own. Raises BrokerLost."""
+    where = endpoint(url)
+    client = aiomqtt.Client(
+        where.host,
+        where.port,
+        identifier=login.client_id,
+        username=login.username,
+        password=login.password,
+        timeout=timeout_s,
+        tls_context=ssl.create_default_context(cafile=login.ca_file) if where.tls else None,
+        **options,
+    )
+    try:
+        async with asyncio.timeout(timeout_s + CONNECT_S_MAX):
+            await client.__aenter__()
+    except (aiomqtt.MqttError, OSError, TimeoutError) as error:
+        raise BrokerLost(f"{where.host}:{where.port}: {error or 'timeout'}") from error
+    return client
+
+
+async def goodbye(client: aiomqtt.Client, timeout_s: float) -> None:
+    """Ends a connection in order where it can within `timeout_s`."""
+    with contextlib.suppress(aiomqtt.MqttError, OSError, TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            await client.__aexit__(None, None, None)

@@ -7,7 +7,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
-from nodeagent.sources.polled import PolledTag, PollOptions, unique
+from nodeagent.sources.polled import PolledTag, PollOptions
+from nodeagent.sources.source import unique
 
 PORT = 44818
 
@@ -34,7 +35,7 @@ class EipOptions(PollOptions, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        unique(self.tags, self.controller_tags)
+        unique([tag.name for tag in self.tags], self.controller_tags)
         endpoint(self.url)
         for tag, word in zip(self.tags, self.wanted(), strict=True):
             if not word:

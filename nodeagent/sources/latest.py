@@ -1,11 +1,15 @@
-"""The newest sample of each tag, where values come one by one: what a sweep of them looks like at a given time."""
+"""The newest sample of each tag, where values come one by one: what a sweep of them looks like at a given time.
+
+The first tag may be a waveform or an image: its sample then has a blob.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from nodeagent.frame import BAD, GOOD, UNCERTAIN, Frame
 
@@ -24,14 +28,25 @@ class Latest:
         self._quality = np.full(count, BAD, np.uint8)
         self._received_us = np.full(count, -1, np.int64)
         self._source_us = 0
+        self._blob: npt.NDArray[Any] | None = None
         self._reasons: dict[int, str] = dict.fromkeys(range(count), NOTHING_YET)
 
     def put(
-        self, at: int, value: float, *, received_us: int, source_us: int, quality: int = GOOD, reason: str = ""
+        self,
+        at: int,
+        value: float,
+        *,
+        received_us: int,
+        source_us: int,
+        quality: int = GOOD,
+        reason: str = "",
+        blob: npt.NDArray[Any] | None = None,
     ) -> None:
         """The sample of tag `at`. A value that is not finite is Bad; `reason` says why it is not Good."""
         if quality == GOOD and not np.isfinite(value):
             quality, reason = BAD, reason or "missing"
+        if at == 0:
+            self._blob = blob
         self._values[at] = value
         self._quality[at] = quality
         self._received_us[at] = received_us
@@ -40,6 +55,10 @@ class Latest:
             self._reasons.pop(at, None)
         else:
             self._reasons[at] = reason
+
+    def usable(self, at: int) -> bool:
+        """Whether the sample of tag `at` is better than Bad."""
+        return bool(self._quality[at] < BAD)
 
     def spoil(self, at: int, reason: str, *, quality: int = BAD) -> None:
         """The sample that tag `at` has is no longer Good; it keeps its value and its times."""
@@ -68,7 +87,7 @@ class Latest:
             dict(self._reasons),
             self._source_us,
             now_us,
-            None,
+            self._blob,
             self._source,
         )
         frame.mark((self._received_us >= 0) & (now_us - self._received_us > self._max_age_us), BAD, "stale")

@@ -14,7 +14,7 @@ from nodeagent.pipeline.section import Section
 from nodeagent.sources.modbus_link import LinkLost, ModbusLink, endpoint
 from nodeagent.sources.modbus_poll import Poll
 from nodeagent.sources.registers import TYPES, Item, address, order_for
-from nodeagent.sources.source import Emit, SourceContext, SourceLost, SourceOptions
+from nodeagent.sources.source import Emit, SourceContext, SourceLost, SourceOptions, unique
 
 SILENCE_S_MIN: Final = 3.0
 Tables = dict[str, str]
@@ -64,13 +64,8 @@ class ModbusOptions(SourceOptions, frozen=True, kw_only=True, forbid_unknown_fie
     def __post_init__(self) -> None:
         if self.poll <= 0 or self.timeout <= 0:
             raise ValueError("'poll' and 'timeout' are longer than nothing")
-        names = [tag.name for tag in self.tags]
-        if len(set(names)) != len(names) or not names:
-            raise ValueError("each tag has a name of its own, and there is at least one")
-        for by_tag in (self.registers, self.types, self.orders, self.scale, self.offset, self.serials):
-            for name in by_tag:
-                if name not in names:
-                    raise ValueError(f"there is no tag {name!r}; there is: {', '.join(names)}")
+        by_tag = (self.registers, self.types, self.orders, self.scale, self.offset, self.serials)
+        unique([tag.name for tag in self.tags], *by_tag)
         endpoint(self.url)
         items(self)
 

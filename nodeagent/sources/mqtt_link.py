@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
 import secrets
-import ssl
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 import aiomqtt
 
-from nodeagent.sinks.broker import CONNECT_S_MAX, Login, endpoint
+from nodeagent.sinks.broker import BrokerLost, Login, connected, goodbye
 
 MESSAGES_MAX: Final = 10_000
 CANCEL_AGAIN_S: Final = 0.1
@@ -51,7 +48,7 @@ class Listener:
 
     @property
     def discarded(self) -> int:
-        """Messages that came faster than they were taken, beyond MESSAGES_MAX."""
+        """Messages that came faster than they were taken, beyond what may wait."""
         return self._discarded.count
 
     @classmethod
@@ -65,30 +62,24 @@ class Listener:
         version: Version,
         keepalive_s: int,
         timeout_s: float,
+        waiting_max: int = MESSAGES_MAX,
     ) -> Listener:
         """Connects with a client id made unique, and subscribes. Raises LinkLost, for a refused topic as well."""
-        where = endpoint(url)
         discarded, logger = _Discarded(), logging.Logger("mqtt")
         logger.addFilter(discarded)
-        client = aiomqtt.Client(
-            where.host,
-            where.port,
-            identifier=f"{login.client_id}-{secrets.token_hex(4)}",
-            username=login.username,
-            password=login.password,
-            protocol=VERSIONS[version],
-            keepalive=keepalive_s,
-            timeout=timeout_s,
-            max_queued_incoming_messages=MESSAGES_MAX,
-            tls_context=ssl.create_default_context(cafile=login.ca_file) if where.tls else None,
-            logger=logger,
-        )
-        link = cls(client, discarded)
         try:
-            async with asyncio.timeout(timeout_s + CONNECT_S_MAX):
-                await client.__aenter__()
-        except (aiomqtt.MqttError, OSError, TimeoutError) as error:
-            raise LinkLost(f"{where.host}:{where.port}: {error or 'timeout'}") from error
+            client = await connected(
+                url,
+                login._replace(client_id=f"{login.client_id}-{secrets.token_hex(4)}"),
+                timeout_s=timeout_s,
+                protocol=VERSIONS[version],
+                keepalive=keepalive_s,
+                max_queued_incoming_messages=waiting_max,
+                logger=logger,
+            )
+        except BrokerLost as lost:
+            raise LinkLost(str(lost)) from lost
+        link = cls(client, discarded)
         try:
             for at in range(0, len(topics), 100):
                 await link._subscribe(topics[at : at + 100], qos)
@@ -125,6 +116,4 @@ class Listener:
 
     async def close(self, timeout_s: float = 1.0) -> None:
         """Says goodbye, for at most `timeout_s`."""
-        with contextlib.suppress(aiomqtt.MqttError, OSError, TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                await self._client.__aexit__(None, None, None)
+        await goodbye(self._client, timeout_s)

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 from nodeagent.frame import BAD
 from nodeagent.pipeline.section import Section
+from nodeagent.sources.arrays import image, leads, waveform
+from nodeagent.sources.blocks import Blocks
 from nodeagent.sources.device import DeviceMemory
+from nodeagent.sources.json_path import Missing, number
 from nodeagent.sources.latest import Latest
 from nodeagent.sources.opcua_options import OpcuaOptions
 from nodeagent.sources.source import Emit, SourceContext, SourceLost
@@ -46,10 +49,10 @@ class Opcua:
         self._sleep = sleep
         self._silence_s = float(options.silence or max(SILENCE_S_MIN, 5 * options.every))
         self._latest = Latest(self.names, id, max_age_s=1e9)
+        self._blocks = Blocks() if leads(options.tags) else None
         self._nodes = [options.node_of(tag) for tag in options.tags]
         self._device = DeviceMemory(context.work_dir, id, context.clock)
-        self._heard_us = 0
-        self._asked_us = 0
+        self._heard_us = self._asked_us = self._block_us = 0
 
     @property
     def changed(self) -> str:
@@ -58,6 +61,8 @@ class Opcua:
     @property
     def bad_items(self) -> list[str]:
         notes = [text for text in (self._device.changed, self._device.problem) if text]
+        if self._blocks is not None and self._blocks.discarded_total:
+            notes.append(f"{self._blocks.discarded_total} of {self.names[0]} came too fast and were discarded")
         return notes + self._latest.bad_items
 
     async def run(self, emit: Emit) -> None:
@@ -65,6 +70,7 @@ class Opcua:
 
         o = self._options
         self._latest.forget()
+        self._block_us = self._clock.boottime_us()
         try:
             link = await OpcuaLink.open(o.url, o.security, self._context.work_dir, timeout_s=float(o.timeout))
             try:
@@ -80,9 +86,10 @@ class Opcua:
         due_us = self._clock.boottime_us()
         while True:
             for at, sample in enumerate(await link.read(self._nodes)):
-                self._put(at, sample)
-            emit(self._device.mark(self._latest.frame(now_us=self._clock.boottime_us())))
-            due_us = await self._until(due_us)
+                self._take(at, sample)
+            self._sweep(emit, due=True)
+            due_us = self._next(due_us)
+            await self._sleep(max(0.0, (due_us - self._clock.boottime_us()) / 1e6))
 
     async def _follow(self, link: OpcuaLink, emit: Emit) -> None:
         """Sweeps of what the subscription told; the last of its nodes is the server's clock, by which it is heard."""
@@ -90,9 +97,11 @@ class Opcua:
 
         refused = await self._subscribe(link, [*range(len(self._nodes))], CURRENT_TIME)
         clock_refused = len(self._nodes) in refused
-        self._heard_us = self._asked_us = due_us = self._clock.boottime_us()
+        self._heard_us = self._asked_us = self._clock.boottime_us()
+        due_us = self._next(self._heard_us)
         while True:
-            due_us = await self._until(due_us)
+            left_s = max(0.0, (due_us - self._clock.boottime_us()) / 1e6)
+            await (self._sleep(left_s) if self._blocks is None else self._blocks.wait(left_s))
             now_us = self._clock.boottime_us()
             if now_us - self._heard_us > self._silence_s * 1e6:
                 if not clock_refused:
@@ -102,7 +111,8 @@ class Opcua:
             if refused and now_us - self._asked_us > AGAIN_S * 1e6:
                 refused = await self._subscribe(link, [at for at in refused if at < len(self._nodes)], "")
                 self._asked_us = now_us
-            emit(self._device.mark(self._latest.frame(now_us=now_us)))
+            self._sweep(emit, due=now_us >= due_us)
+            due_us = self._next(due_us) if now_us >= due_us else due_us
 
     async def _subscribe(self, link: OpcuaLink, which: list[int], also: str) -> set[int]:
         """Which of the nodes (and, as one more, `also`) the server refuses; they are Bad with its reason."""
@@ -112,7 +122,7 @@ class Opcua:
         def heard(place: int, sample: Sample) -> None:
             self._heard_us = self._clock.boottime_us()
             if place < len(which):
-                self._put(which[place], sample)
+                self._take(which[place], sample)
 
         nodes = [self._nodes[at] for at in which] + ([also] if also else [])
         refused = await link.subscribe(nodes, heard, every_s=float(self._options.every))
@@ -124,18 +134,51 @@ class Opcua:
                 )
         return {which[place] if place < len(which) else len(self._nodes) for place in refused}
 
+    def _take(self, at: int, sample: Sample) -> None:
+        if at == 0 and self._blocks is not None:
+            self._blocks.put(sample)
+        else:
+            self._put(at, sample)
+
     def _put(self, at: int, sample: Sample) -> None:
-        tag = self._options.tags[at]
+        tag, value, blob = self._options.tags[at], 0.0, None
+        quality, reason = sample.quality, sample.reason
+        try:
+            if tag.kind == "number":
+                value = number(sample.raw) * tag.scale + tag.offset
+            elif tag.kind == "waveform":
+                blob = waveform(sample.raw, scale=tag.scale, offset=tag.offset)
+            else:
+                blob = image(sample.raw)
+        except Missing as missing:
+            value, quality, reason = math.nan, BAD, reason or str(missing)
         now_us = self._clock.boottime_us()
         told_us = self._clock.wall_us() if sample.source_us is None else sample.source_us
-        value = sample.value * tag.scale + tag.offset
-        self._latest.put(at, value, received_us=now_us, source_us=told_us, quality=sample.quality, reason=sample.reason)
+        self._latest.put(at, value, received_us=now_us, source_us=told_us, quality=quality, reason=reason, blob=blob)
 
-    async def _until(self, due_us: int) -> int:
-        """Waits for the next sweep; when the one after it is due. Being late costs a sweep, and is not caught up."""
-        due_us = max(due_us + round(self._options.every * 1e6), self._clock.boottime_us())
-        await self._sleep((due_us - self._clock.boottime_us()) / 1e6)
-        return due_us
+    def _sweep(self, emit: Emit, *, due: bool) -> None:
+        """What leaves now: the newest values at their pace, or each waveform once; a Bad one is told at the pace."""
+        now_us = self._clock.boottime_us()
+        if self._blocks is None:
+            if due:
+                self._leave(emit, now_us)
+            return
+        while (block := self._blocks.take()) is not None:
+            self._block_us = now_us
+            self._put(0, block)
+            if self._latest.usable(0):
+                self._leave(emit, now_us)
+        if now_us - self._block_us > self._silence_s * 1e6:
+            self._latest.spoil(0, f"nothing new for {self._silence_s:g} s")
+        if due and not self._latest.usable(0):
+            self._leave(emit, now_us)
+
+    def _leave(self, emit: Emit, now_us: int) -> None:
+        emit(self._device.mark(self._latest.frame(now_us=now_us)))
+
+    def _next(self, due_us: int) -> int:
+        """When the sweep after that is due. Being late costs a sweep, and is not caught up."""
+        return max(due_us + round(self._options.every * 1e6), self._clock.boottime_us())
 
 
 def create(section: Section, context: SourceContext) -> Opcua:

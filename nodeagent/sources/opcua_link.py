@@ -1,6 +1,6 @@
 """One session with an OPC UA server: the border to asyncua, whose own reconnecting is off.
 
-asyncua is LGPL-3.0-or-later and large: this file alone imports it, and only a pipeline that names it imports this file.
+asyncua is LGPL-3.0-or-later and large: on a node this file alone imports it, for a pipeline that names it.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import datetime
 import logging
+import math
 import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ from store.errors import StoreError
 ua: Any = _ua  # its types are generated, and not all are exported
 CLOSE_S_MAX: Final = 1.0
 QUEUE: Final = 10
+SHOWN: Final = 8
 CURRENT_TIME: Final = "i=2258"  # Server_ServerStatus_CurrentTime: changes as long as the subscription lives
 _BUILD_INFO: Final = {"product": "i=2261", "manufacturer": "i=2263", "version": "i=2264", "build": "i=2265"}
 _NAMESPACES: Final = "i=2255"
@@ -57,12 +59,20 @@ class Refused(Exception):
 
 
 class Sample(NamedTuple):
-    """A value with the quality that the server gave it; NaN and Bad with the reason where it is no number."""
+    """What the server has there, as its library reads it, with the quality that the server gave it."""
 
-    value: float
+    raw: object
     quality: int
     reason: str
     source_us: int | None
+
+    @property
+    def value(self) -> float:
+        """As a number; NaN where it is none."""
+        try:
+            return number(self.raw)
+        except Missing:
+            return math.nan
 
 
 class OpcuaLink:
@@ -160,11 +170,7 @@ class OpcuaLink:
     async def raw(self, nodes: Sequence[str]) -> list[tuple[str, str, str]]:
         """Type, value and status of each, as text. Raises LinkLost."""
         return [
-            (
-                value.Value.VariantType.name if value.Value else "",
-                str(value.Value.Value) if value.Value else "",
-                str(value.StatusCode.name) if value.StatusCode else "Good",
-            )
+            (*_shown(value.Value), str(value.StatusCode.name) if value.StatusCode else "Good")
             for value in await self._values(nodes)
         ]
 
@@ -219,11 +225,7 @@ def sample(told: Any) -> Sample:
     source_us = None
     if isinstance(moment, datetime.datetime):
         source_us = round(moment.replace(tzinfo=moment.tzinfo or datetime.UTC).timestamp() * 1e6)
-    try:
-        value = number(told.Value.Value if told.Value is not None else None)
-    except Missing as missing:
-        return Sample(float("nan"), BAD, reason or str(missing), source_us)
-    return Sample(value, quality, reason, source_us)
+    return Sample(told.Value.Value if told.Value is not None else None, quality, reason, source_us)
 
 
 def counter_max(kind: str) -> int:
@@ -245,6 +247,16 @@ def stored(value: float, kind: str) -> bool | int | float:
 
 def _no(value: float, kind: str) -> float:
     raise Refused(f"{value:g} is no value of {kind or 'a variable without a type'}")
+
+
+def _shown(told: Any) -> tuple[str, str]:
+    """Type and value; of an array how long it is, and how it begins."""
+    if not told:
+        return "", ""
+    name, value = str(told.VariantType.name), told.Value
+    if isinstance(value, list):
+        return f"{name}[{len(value)}]", str(value[:SHOWN])
+    return name, str(value)
 
 
 def _kind(value: Any, told: Any) -> str:

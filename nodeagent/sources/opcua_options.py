@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import re
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
 import msgspec
 
 from nodeagent.pipeline.options import Options, Seconds
-from nodeagent.sources.source import SourceOptions
+from nodeagent.sources.arrays import Kind, leads
+from nodeagent.sources.source import SourceOptions, unique
 
 _NODE: Final = re.compile(r"(?:ns=\d{1,5};|nsu=(?P<uri>[^;]+);)?(?P<rest>(?:i=\d{1,10}|[sgb]=.+))", re.DOTALL)
 
 
 class Tag(Options, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One node: "ns=2;s=Pump.Power", "ns=2;i=1001", or by the namespace's name "nsu=urn:plant;s=Pump.Power"."""
+    """One node: "ns=2;s=Pump.Power", "ns=2;i=1001", or by the namespace's name "nsu=urn:plant;s=Pump.Power".
+
+    `kind`: a number; a waveform, of an array of numbers; or an image, of a ByteString. The last two come first.
+    """
 
     name: str
     node: str = ""
+    kind: Kind = "number"
     unit: str = ""
     scale: float = 1.0
     offset: float = 0.0
@@ -51,6 +56,9 @@ class OpcuaOptions(SourceOptions, frozen=True, kw_only=True, forbid_unknown_fiel
 
     `nodes` is by tag and goes before what the tag says (a binding's). `silence`: when a session that says nothing is
     given up; a subscription is heard to live by the server's own clock, so that a plant at rest is no silence.
+
+    Where the first tag is a waveform or an image, a sweep leaves with each new one, and none twice; after `silence`
+    without one it is Bad. `sample_rate`: of the waveform, in Hz.
     """
 
     url: str
@@ -59,6 +67,7 @@ class OpcuaOptions(SourceOptions, frozen=True, kw_only=True, forbid_unknown_fiel
     every: Seconds = Seconds(1.0)
     timeout: Seconds = Seconds(4.0)
     silence: Seconds | None = None
+    sample_rate: Annotated[float, msgspec.Meta(gt=0)] | None = None
     security: Security = Security()
     nodes: dict[str, str] = msgspec.field(default_factory=dict)
 
@@ -68,12 +77,8 @@ class OpcuaOptions(SourceOptions, frozen=True, kw_only=True, forbid_unknown_fiel
             raise ValueError(f"{self.url!r} is not an address like opc.tcp://10.0.0.7:4840")
         if self.every <= 0 or self.timeout <= 0:
             raise ValueError("'every' and 'timeout' are longer than nothing")
-        names = [tag.name for tag in self.tags]
-        if len(set(names)) != len(names) or not names:
-            raise ValueError("each tag has a name of its own, and there is at least one")
-        for name in self.nodes:
-            if name not in names:
-                raise ValueError(f"there is no tag {name!r}; there is: {', '.join(names)}")
+        unique([tag.name for tag in self.tags], self.nodes)
+        leads(self.tags)
         for tag in self.tags:
             try:
                 split_node(self.node_of(tag))

@@ -136,13 +136,3 @@ class Polled:
             if answer.reason and frame.quality[at] == BAD:
                 frame.reasons[at] = answer.reason
         emit(self._device.mark(frame))
-
-
-def unique(tags: Sequence[PolledTag], by_tag: Mapping[str, str]) -> None:
-    """Raises ValueError for tags without names of their own, and for a binding's entry that is no tag's."""
-    names = [tag.name for tag in tags]
-    if len(set(names)) != len(names) or not names:
-        raise ValueError("each tag has a name of its own, and there is at least one")
-    for name in by_tag:
-        if name not in names:
-            raise ValueError(f"there is no tag {name!r}; there is: {', '.join(names)}")

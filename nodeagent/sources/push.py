@@ -16,7 +16,7 @@ from nodeagent.pipeline.options import Seconds
 from nodeagent.pipeline.section import Section
 from nodeagent.sources.doors import NotTaken
 from nodeagent.sources.json_path import Missing, number, time_us
-from nodeagent.sources.source import Emit, SourceContext, SourceOptions
+from nodeagent.sources.source import Emit, SourceContext, SourceOptions, unique
 
 SWEEPS_MAX: Final = 10_000
 
@@ -32,8 +32,7 @@ class PushOptions(SourceOptions, frozen=True, kw_only=True, forbid_unknown_field
     silence: Seconds | None = None
 
     def __post_init__(self) -> None:
-        if not self.tags or len(set(self.tags)) != len(self.tags):
-            raise ValueError("each tag has a name of its own, and there is at least one")
+        unique(self.tags)
 
     def tag_names(self, id: str) -> tuple[str, ...]:  # noqa: A002
         return self.tags

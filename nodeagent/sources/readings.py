@@ -1,4 +1,4 @@
-"""Files that hold plant data: .csv of sweeps, .npy of sweeps or waves, .png and .jpg pictures; bounded, no pickles."""
+"""Files that hold plant data: .csv of sweeps, .npy of sweeps or waves, pictures; bounded, no pickles."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,9 @@ from nodeagent.frame import Floats
 
 FILE_BYTES_MAX: Final = 256 << 20
 PIXELS_MAX: Final = 64 << 20
-SUFFIXES: Final = (".csv", ".npy", ".png", ".jpg", ".jpeg")
+PICTURES: Final = (".png", ".jpg", ".jpeg", ".pgm", ".ppm")
+SUFFIXES: Final = (".csv", ".npy", *PICTURES)
+_FORMATS: Final = ("PNG", "JPEG", "PPM")
 
 
 class Unreadable(Exception):
@@ -57,8 +59,8 @@ def read(path: Path, *, id: str, tags: Sequence[str] | None = None, time: str = 
                 return _csv(path, tags, time)
             case ".npy":
                 return _array(path, id, tags)
-            case ".png" | ".jpg" | ".jpeg":
-                return Readings((id,), [Reading(np.zeros(1), _picture(path))])
+            case suffix if suffix in PICTURES:
+                return Readings((id,), [Reading(np.zeros(1), picture(path))])
     except (OSError, ValueError, EOFError) as error:
         raise Unreadable(str(error) or type(error).__name__) from error
     raise Unreadable(f"no {', '.join(SUFFIXES)}")
@@ -116,13 +118,16 @@ def _array(path: Path, id: str, tags: Sequence[str] | None) -> Readings:  # noqa
     return Readings(tuple(tags), [Reading(row) for row in array.astype(np.float64)])
 
 
-def _picture(path: Path) -> npt.NDArray[Any]:
-    from PIL import Image
+def picture(file: Path | BinaryIO) -> npt.NDArray[Any]:
+    """The pixels of a PNG, JPEG, PGM or PPM. Raises Unreadable, OSError, ValueError or EOFError."""
+    from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(path) as image:
-            if image.width * image.height > PIXELS_MAX:
-                raise Unreadable(f"{image.width}x{image.height} pixels are more than {PIXELS_MAX}")
-            return np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"))
+        with Image.open(file, formats=_FORMATS) as opened:
+            if opened.width * opened.height > PIXELS_MAX:
+                raise Unreadable(f"{opened.width}x{opened.height} pixels are more than {PIXELS_MAX}")
+            return np.asarray(opened if opened.mode in ("L", "RGB") else opened.convert("RGB"))
+    except UnidentifiedImageError:  # its text is where the bytes lie in memory
+        raise Unreadable(f"no {', '.join(_FORMATS)}") from None
     except (SyntaxError, Image.DecompressionBombError) as error:  # Pillow raises SyntaxError for a broken PNG
         raise Unreadable(str(error)) from error

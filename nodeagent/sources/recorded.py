@@ -13,7 +13,7 @@ import numpy as np
 from nodeagent.frame import QUALITY_WORDS, Frame, good
 from nodeagent.pipeline.options import Seconds
 from nodeagent.pipeline.section import Section
-from nodeagent.sources.source import Emit, SourceContext, SourceLost, SourceOptions
+from nodeagent.sources.source import Emit, SourceContext, SourceLost, SourceOptions, unique
 from store import records
 from store.errors import StoreError
 from store.records import Record
@@ -36,8 +36,7 @@ class RecordsOptions(SourceOptions, frozen=True, kw_only=True, forbid_unknown_fi
     loop: bool = False
 
     def __post_init__(self) -> None:
-        if not self.tags or len(set(self.tags)) != len(self.tags):
-            raise ValueError("each tag has a name of its own, and there is at least one")
+        unique(self.tags)
         if self.rate <= 0:
             raise ValueError("'rate' is longer than nothing")
 

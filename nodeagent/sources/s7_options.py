@@ -7,8 +7,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
-from nodeagent.sources.polled import PolledTag, PollOptions, unique
+from nodeagent.sources.polled import PolledTag, PollOptions
 from nodeagent.sources.s7_address import Place, place
+from nodeagent.sources.source import unique
 
 PORT = 102
 
@@ -40,7 +41,7 @@ class S7Options(PollOptions, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        unique(self.tags, self.addresses)
+        unique([tag.name for tag in self.tags], self.addresses)
         endpoint(self.url)
         self.places()
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -25,6 +26,15 @@ class SourceOptions(Options, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def tag_names(self, id: str) -> tuple[str, ...] | None:  # noqa: A002
         """The tags that frames of the source `id` will have; None where only the data knows."""
         return None
+
+
+def unique(names: Sequence[str], *by_tag: Iterable[str]) -> None:
+    """Raises ValueError for tags without names of their own, and for a binding's entry that is no tag's."""
+    if len(set(names)) != len(names) or not names:
+        raise ValueError("each tag has a name of its own, and there is at least one")
+    for name in itertools.chain(*by_tag):
+        if name not in names:
+            raise ValueError(f"there is no tag {name!r}; there is: {', '.join(names)}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -15,12 +15,11 @@ from nodeagent.frame import BAD, GOOD, UNCERTAIN
 from nodeagent.pipeline.options import Options
 from nodeagent.pipeline.section import Section
 from nodeagent.sources.json_path import Missing, number
-from nodeagent.sources.latest import Latest
 from nodeagent.sources.mqtt_link import Heard, Listener
-from nodeagent.sources.source import Emit, SourceContext
+from nodeagent.sources.source import SourceContext, unique
 from nodeagent.sources.sparkplug_edge import Change, Dead, Edge
 from nodeagent.sources.sparkplug_payload import QUALITY_BAD, QUALITY_GOOD, Undecodable, decode, rebirth
-from nodeagent.sources.subscription import BrokerOptions, Subscription
+from nodeagent.sources.subscription import BrokerOptions, BrokerSource
 
 REBIRTH_S_MIN: Final = 10.0
 NAMESPACE: Final = "spBv1.0"
@@ -47,12 +46,7 @@ class SparkplugOptions(BrokerOptions, frozen=True, kw_only=True, forbid_unknown_
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        names = [tag.name for tag in self.tags]
-        if len(set(names)) != len(names) or not names:
-            raise ValueError("each tag has a name of its own, and there is at least one")
-        for name in self.metrics:
-            if name not in names:
-                raise ValueError(f"there is no tag {name!r}; there is: {', '.join(names)}")
+        unique([tag.name for tag in self.tags], self.metrics)
         for tag in self.tags:
             if not self.metrics.get(tag.name, tag.metric):
                 raise ValueError(f"the tag {tag.name!r} has no metric, here or in the binding")
@@ -60,19 +54,14 @@ class SparkplugOptions(BrokerOptions, frozen=True, kw_only=True, forbid_unknown_
             if any(sign in word for sign in "+#/"):
                 raise ValueError(f"{word!r} holds no + # or /")
 
-    def tag_names(self, id: str) -> tuple[str, ...]:  # noqa: A002
-        return tuple(tag.name for tag in self.tags)
-
 
 OPTIONS = SparkplugOptions
 
 
-class Sparkplug:
+class Sparkplug(BrokerSource):
     """The source. A death makes its tags Bad; history that comes late is counted and is no live value."""
 
     type = "sparkplug"
-    silence_s: float | None = None
-    renewals = 0
 
     def __init__(
         self,
@@ -81,19 +70,8 @@ class Sparkplug:
         context: SourceContext,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self.id = id
-        self.names = options.tag_names(id)
-        self.period_s = None if options.every is None else float(options.every)
-        self.latest = Latest(self.names, id, max_age_s=float(options.max_age or options.silence))
-        self.topics = tuple(
-            f"{NAMESPACE}/{options.group}/{kind}/{options.edge}" for kind in ("NBIRTH", "NDATA", "NDEATH")
-        )
-        self.topics += tuple(
-            f"{NAMESPACE}/{options.group}/{kind}/{options.edge}/+" for kind in ("DBIRTH", "DDATA", "DDEATH")
-        )
+        super().__init__(id, options, context, sleep)
         self._options = options
-        self._clock = context.clock
-        self._subscription = Subscription(id, options, self.latest, context.clock, sleep)
         self._tags: dict[tuple[str, str], list[tuple[int, Tag]]] = {}
         for at, tag in enumerate(options.tags):
             self._tags.setdefault((tag.device, options.metrics.get(tag.name, tag.metric)), []).append((at, tag))
@@ -103,10 +81,13 @@ class Sparkplug:
     @property
     def bad_items(self) -> list[str]:
         late = self._edge.historical_total
-        return ([f"{late} values of history were left out"] if late else []) + self.latest.bad_items
+        return ([f"{late} values of history were left out"] if late else []) + super().bad_items
 
-    async def run(self, emit: Emit) -> None:
-        await self._subscription.run(self, emit)
+    @property
+    def topics(self) -> tuple[str, ...]:
+        o = self._options
+        own = tuple(f"{NAMESPACE}/{o.group}/{kind}/{o.edge}" for kind in ("NBIRTH", "NDATA", "NDEATH"))
+        return own + tuple(f"{NAMESPACE}/{o.group}/{kind}/{o.edge}/+" for kind in ("DBIRTH", "DDATA", "DDEATH"))
 
     async def begin(self, link: Listener) -> None:
         """Births are not retained: who comes later asks for one."""

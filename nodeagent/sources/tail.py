@@ -20,7 +20,7 @@ from nodeagent.frame import BAD, Frame, good
 from nodeagent.pipeline.options import Seconds
 from nodeagent.pipeline.section import Section
 from nodeagent.sources.json_path import JsonPath, Missing, find, number, parse, time_us
-from nodeagent.sources.source import Emit, SourceContext, SourceLost, SourceOptions
+from nodeagent.sources.source import Emit, SourceContext, SourceLost, SourceOptions, unique
 from store import durable
 from store.errors import StoreError
 
@@ -46,8 +46,7 @@ class TailOptions(SourceOptions, frozen=True, kw_only=True, forbid_unknown_field
     silence: Seconds | None = None
 
     def __post_init__(self) -> None:
-        if not self.tags or len(set(self.tags)) != len(self.tags):
-            raise ValueError("each tag has a name of its own, and there is at least one")
+        unique(self.tags)
         if self.poll <= 0:
             raise ValueError("'poll' is longer than nothing")
         if len(self.separator) != 1:

@@ -46,6 +46,8 @@ code = "PUMP.SCORE"
 figure = "bundle.score"
 high = 3.0
 """
+PLC = BASE[BASE.index('type = "modbus"') : BASE.index("[[step]]")]
+CAMERA = 'type = "mqtt"\nurl = "mqtt://h"\ntags = [{ name = "camera", topic = "c", kind = "image" }]\n'
 # (what stands there, what is written instead, the line, what is said of it)
 CASES: list[tuple[str, str, int, str]] = [
     ("schema = 1", "schema = 2", 1, "schema: this program reads schema 1"),
@@ -343,6 +345,20 @@ CASES: list[tuple[str, str, int, str]] = [
     ('type = "record"\n', "", 29, "sink: 'type' is missing"),
     ('type = "record"', 'type = "record"\nfoo = 1', 31, "sink.foo: unknown key"),
     ('type = "record"', 'type = "mqtt"', 29, "sink: 'url' is missing"),
+    (PLC, CAMERA.replace('"image"', '"picture"'), 7, "source.tags.kind: there is no 'picture'"),
+    (PLC, CAMERA + 'every = "1s"\n', 8, "source.every: without 'every': a sweep leaves with each message of 'camera'"),
+    (
+        PLC,
+        CAMERA.replace("topic", 'path = "a", topic'),
+        7,
+        "source.tags: the tag 'camera' is an image: the whole payload",
+    ),
+    (
+        PLC,
+        CAMERA.replace("[{", '[{ name = "part", topic = "p" }, {'),
+        7,
+        "source.tags: the tag 'camera' is no number: one waveform",
+    ),
     ('type = "record"', 'type = "mqtt"\nurl = "mqtt://h"\ntopic = "t"\nqos = 3', 33, "sink.qos: there is no 3"),
     ('type = "record"', 'type = "http"', 29, "sink: 'url' is missing"),
     (

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import signal
 from collections.abc import Callable
 from typing import Any
 
 import aiomqtt
+import numpy as np
 import pytest
+from PIL import Image
 
 from nodeagent.frame import BAD, GOOD, UNCERTAIN, Frame
 from nodeagent.pipeline.options import Seconds
@@ -171,3 +174,58 @@ def test_a_broker_that_lives_while_nobody_publishes_is_silent(broker: Any, conte
             return str(line.supervisor.telemetry().reason)
 
     assert asyncio.run(scenario()) == "no message for 0.3 s"
+
+
+def picture(format: str) -> bytes:  # noqa: A002
+    held = io.BytesIO()
+    Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8) * 3).save(held, format)
+    return held.getvalue()
+
+
+def test_an_image_leaves_with_each_message_and_what_is_none_is_bad(
+    broker: Any, context: SourceContext, watch: Any
+) -> None:
+    tags = (Tag(name="camera", topic="line/camera", kind="image"), Tag(name="part", topic="line/part"))
+    broker.start()
+
+    async def scenario() -> tuple[list[Frame], Frame, Frame]:
+        async with watch(source(broker, context, tags=tags)) as line:
+            part = ("line/part", b"7")
+            frames = [
+                await fed(broker, line, all_good, part, ("line/camera", picture(format)))
+                for format in ("PNG", "PPM", "JPEG")  # noqa: A001
+            ]
+            text = await fed(broker, line, is_bad, part, ("line/camera", b"no picture"))
+            cut = await fed(
+                broker, line, lambda f: "truncated" in f.reasons.get(0, ""), ("line/camera", picture("PNG")[:50])
+            )
+            return frames, text, cut
+
+    def is_bad(frame: Frame) -> bool:
+        return frame.quality.tolist() == [BAD, GOOD]
+
+    frames, text, cut = asyncio.run(scenario())
+    for frame in frames:
+        assert frame.blob is not None
+        assert np.abs(frame.blob.astype(int) - np.arange(64).reshape(8, 8) * 3).max() <= 6  # JPEG loses a little
+    assert text.reasons == {0: "not an image: no PNG, JPEG, PPM"}
+    assert cut.blob is None
+
+
+def test_a_waveform_is_a_list_inside_json_with_its_own_time(broker: Any, context: SourceContext, watch: Any) -> None:
+    tag = Tag(name="vib", topic="line/vib", kind="waveform", path="acceleration.g", time="at", scale=9.81)
+    broker.start()
+
+    async def scenario() -> tuple[Frame, Frame]:
+        async with watch(source(broker, context, tags=(tag,))) as line:
+            words = b'{"at": 1700000000, "acceleration": {"g": [1, -2.5, 0]}}'
+            good = await fed(broker, line, all_good, ("line/vib", words))
+            return good, await fed(
+                broker, line, lambda f: not all_good(f), ("line/vib", b'{"at": 1, "acceleration": {"g": [1, null]}}')
+            )
+
+    good, bad = asyncio.run(scenario())
+    assert good.blob is not None
+    assert good.blob.tolist() == pytest.approx([9.81, -24.525, 0])
+    assert good.source_us == 1_700_000_000_000_000
+    assert bad.reasons == {0: "not a waveform: it holds more than numbers"}

@@ -35,7 +35,8 @@ def plc(opcua: Any) -> Any:
 
 
 def source(plc: Any, context: SourceContext, *names: str, **options: Any) -> Opcua:
-    tags = tuple(Tag(name=name, node=f"ns=1;s={name}") for name in names)
+    kinds = {names[0]: options.pop("kind", "number")}
+    tags = tuple(Tag(name=name, node=f"ns=1;s={name}", kind=kinds.get(name, "number")) for name in names)
     words: dict[str, Any] = {"every": Seconds(0.1), "timeout": Seconds(2.0), "silence": Seconds(2.0), "tags": tags}
     return Opcua("plc", OpcuaOptions(url=f"opc.tcp://127.0.0.1:{plc.port}", **(words | options)), context)
 
@@ -69,6 +70,66 @@ def test_values_and_qualities_arrive_and_what_is_not_there_is_listed(
     assert "Missing: BadNodeIdUnknown" in listed
 
 
+def first(frame: Frame) -> float:
+    assert frame.blob is not None
+    return float(frame.blob[0])
+
+
+@pytest.mark.parametrize("read", ["subscribe", "poll"])
+def test_each_waveform_leaves_once_and_in_order_with_the_numbers_beside_it(
+    plc: Any, context: SourceContext, watch: Any, read: str
+) -> None:
+    async def scenario() -> list[Frame]:
+        async with watch(source(plc, context, "Wave", "T1", read=read, kind="waveform")) as watched:
+            return [await watched.until(all_good) for _ in range(6)]
+
+    frames = asyncio.run(scenario())
+    begun = first(frames[0])
+    assert [first(frame) - begun for frame in frames] == [0, 4, 8, 12, 16, 20]
+    assert {(frame.blob.shape, frame.blob.dtype.name) for frame in frames if frame.blob is not None} == {
+        ((2048,), "float32")
+    }
+    assert {round(float(frame.values[1])) for frame in frames} == {1}
+
+
+def test_what_is_no_waveform_or_no_image_is_bad_with_what_came_and_one_that_stays_the_same_is_not_new(
+    plc: Any, context: SourceContext, watch: Any
+) -> None:
+    async def reason(name: str, **options: Any) -> str:
+        async with watch(source(plc, context, name, **options)) as watched:
+            frame = await watched.until(lambda frame: bool(frame.quality[0] == BAD) and "yet" not in frame.reasons[0])
+            return str(frame.reasons[0])
+
+    async def scenario() -> tuple[list[str], Frame, Frame]:
+        asked = [
+            ("Words", "waveform"),
+            ("Still", "waveform"),
+            ("Wave", "number"),
+            ("Wave", "image"),
+            ("Nowhere", "image"),
+            ("Last", "waveform"),
+        ]
+        told = await asyncio.gather(*(reason(name, kind=kind) for name, kind in asked))
+        async with watch(source(plc, context, "Last", kind="waveform")) as watched:
+            last = await watched.until(all_good)
+        async with watch(source(plc, context, "Photo", kind="image")) as watched:
+            return told, last, await watched.until(all_good)
+
+    told, last, photo = asyncio.run(scenario())
+    assert told == [
+        "not a waveform: it holds more than numbers",
+        "not a waveform but a number",
+        "not a number but a list",
+        "not an image but a list",
+        "BadNodeIdUnknown",
+        "nothing new for 2 s",
+    ]
+    assert last.blob is not None
+    assert last.blob.tolist() == [3, 2, 1]
+    assert photo.blob is not None
+    assert photo.blob.tolist() == [[0, 16], [32, 48]]
+
+
 def test_a_plant_at_rest_is_not_taken_for_a_dead_connection(plc: Any, context: SourceContext, watch: Any) -> None:
     async def scenario() -> int:
         async with watch(source(plc, context, "Still", silence=Seconds(2.5))) as watched:
@@ -86,6 +147,7 @@ def test_a_probe_lists_the_variables_with_types_values_and_qualities(plc: Any) -
     rows = {each["row"][0]: each["row"][1:] for each in found if "row" in each}
     assert "product Press" in found[0]["note"]
     assert rows["ns=1;s=Still"] == ["Plant/Still", "Double", "7.0", "Good"]
+    assert rows["ns=1;s=Last"] == ["Plant/Last", "Int16[3]", "[3, 2, 1]", "Good"]
 
 
 @pytest.mark.parametrize("policy", ["Basic256Sha256", "Aes256Sha256RsaPss"])
