@@ -10,10 +10,11 @@ import contextlib
 import os
 import re
 import socket
+import time
 from collections.abc import Awaitable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import asyncssh
 
@@ -35,6 +36,8 @@ KEEPALIVE_MISSED_MAX = 3
 ATTEMPTS_MAX = 5
 BRIDGE_ACK = b"\x06"
 NODELAY_FIXED_IN = (10, 1)
+KEYS_FRESH_S = 5.0
+KEYS_KEPT_MAX = 64
 
 T = TypeVar("T")
 
@@ -243,6 +246,8 @@ class Ssh:
         self.hostkeys, self.secrets = hostkeys, secrets
         self._agent_path = os.environ.get("SSH_AUTH_SOCK", "") if agent_path is None else agent_path
         self._loaded: dict[tuple[str, float], Sequence[asyncssh.SSHKeyPair]] = {}
+        self._opened: dict[tuple[str, ...], tuple[float, _Keys]] = {}
+        self._opening = asyncio.Lock()
 
     def anew(self) -> Ssh:
         """The same servers and the same person, without what the person typed: passwords, opened keys."""
@@ -262,11 +267,11 @@ class Ssh:
 
         `forward_agent`: commands that run over it may sign with the person's ssh-agent while they run.
         """
-        keys, locked = await asyncio.to_thread(self._load, identity_files or IDENTITIES_DEFAULT)
+        found = await self._keys(tuple(identity_files))
+        keys, locked = found.keys, list(found.locked)
         options: dict[str, Any] = {"proxy_command": proxy_words(proxy_command, endpoint)} if proxy_command else {}
         if identity_files:
-            named = await asyncio.to_thread(_public_halves, identity_files, keys)
-            options |= {"agent_identities": named} if named else {"agent_path": None}
+            options |= {"agent_identities": found.named} if found.named else {"agent_path": None}
         if forward_agent:
             if not self._agent_path:
                 hint = "start ssh-agent and ssh-add the key that the nodes know"
@@ -354,6 +359,21 @@ class Ssh:
             raise refusal(endpoint, verdict, shown, "", str(self.hostkeys.path)) from error
         await asyncio.to_thread(self.hostkeys.accept, endpoint, shown)
 
+    async def _keys(self, files: tuple[str, ...]) -> _Keys:
+        """The keys to offer, looked for on the disk once in KEYS_FRESH_S: many nodes have the same."""
+        async with self._opening:
+            looked_s, found = self._opened.get(files, (0.0, None))
+            if found is None or time.monotonic() - looked_s > KEYS_FRESH_S:
+                found = await asyncio.to_thread(self._look_for_keys, files)
+                if len(self._opened) >= KEYS_KEPT_MAX:
+                    self._opened.clear()
+                self._opened[files] = time.monotonic(), found
+            return found
+
+    def _look_for_keys(self, files: tuple[str, ...]) -> _Keys:
+        keys, locked = self._load(files or IDENTITIES_DEFAULT)
+        return _Keys(keys, locked, _public_halves(files, keys))
+
     def _load(self, files: Sequence[str]) -> tuple[list[asyncssh.SSHKeyPair], list[Path]]:
         """Keys that open without a person, and the files that need a passphrase. Blocks: for a thread."""
         keys: list[asyncssh.SSHKeyPair] = []
@@ -381,6 +401,7 @@ class Ssh:
         except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError, OSError) as error:
             self.secrets.forget(str(path))
             raise LinkError(LinkState.REFUSED, str(endpoint), f"the key {path} does not open") from error
+        self._opened.clear()
         return keys
 
     def _decrypt(self, path: Path, passphrase: str) -> Sequence[asyncssh.SSHKeyPair]:
@@ -388,6 +409,14 @@ class Ssh:
         keys = asyncssh.load_keypairs(str(path), passphrase)
         self._loaded[str(path), path.stat().st_mtime] = keys
         return keys
+
+
+class _Keys(NamedTuple):
+    """Keys that are open, files that need a passphrase, and the public halves of all that were named."""
+
+    keys: list[asyncssh.SSHKeyPair]
+    locked: list[Path]
+    named: list[bytes]
 
 
 def _public_halves(files: Sequence[str], keys: Sequence[asyncssh.SSHKeyPair]) -> list[bytes]:

@@ -18,7 +18,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import httpcore
 import msgspec
 import pytest
 
@@ -314,14 +313,15 @@ def test_a_link_that_was_down_for_some_lines_gets_them_and_leaves_no_gap_in_the_
 
 async def until_past(node: Agent, cursor: int) -> None:
     """Returns when the agent's telemetry, asked beside the link, has come to `cursor`."""
-    async with (
-        asyncio.timeout(START_S),
-        httpcore.AsyncConnectionPool(uds=str(node.socket)) as pool,
-        pool.stream("GET", "http://node/agent/v1/telemetry") as answer,
-    ):
-        async for chunk in answer.aiter_stream():
-            if any(msgspec.json.decode(line, type=Telemetry).cursor >= cursor for line in chunk.splitlines()):
-                return
+    reader, writer = await asyncio.open_unix_connection(str(node.socket), limit=1 << 20)
+    writer.write(b"GET /agent/v1/telemetry HTTP/1.1\r\nHost: node\r\n\r\n")
+    try:
+        async with asyncio.timeout(START_S):
+            async for line in reader:
+                if line.startswith(b"{") and msgspec.json.decode(line, type=Telemetry).cursor >= cursor:
+                    return
+    finally:
+        writer.close()
 
 
 def test_logs_are_followed_and_a_hold_reaches_the_node_without_a_lease(standing_lab: Any, standing: Agent) -> None:
