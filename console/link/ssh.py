@@ -24,6 +24,7 @@ from console.link.endpoint import Endpoint, proxy_words
 from console.link.errors import BridgeRefused, ChannelRefused, LinkError
 from console.link.hostkeys import HostKey, HostKeys, Verdict, refusal
 from console.link.secrets import Secrets
+from console.link.together import together
 from console.view import LinkState
 
 IDENTITIES_DEFAULT = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
@@ -321,7 +322,7 @@ class Ssh:
             endpoint.host,
             endpoint.port,
             username=endpoint.user,
-            tunnel=tunnel.ssh if tunnel else (),
+            tunnel=() if "proxy_command" in options else _Way(tunnel),
             config=None,
             known_hosts=lambda host, addr, port: ((), authorities, revoked),
             client_factory=lambda: attempt,
@@ -409,6 +410,19 @@ class Ssh:
         keys = asyncssh.load_keypairs(str(path), passphrase)
         self._loaded[str(path), path.stat().st_mtime] = keys
         return keys
+
+
+class _Way:
+    """How a connection is made, as asyncssh's `tunnel`: straight, or through another connection."""
+
+    def __init__(self, through: Connection | None) -> None:
+        self._through = through
+
+    async def create_connection(self, factory: Any, host: str, port: int) -> tuple[Any, Any]:
+        if self._through is not None:
+            return await self._through.ssh.create_connection(together(factory), host, port)
+        made: tuple[Any, Any] = await asyncio.get_running_loop().create_connection(together(factory), host, port)
+        return made
 
 
 class _Keys(NamedTuple):
