@@ -268,7 +268,7 @@ async def wizard(demo: Demo) -> None:
 
 async def faults(demo: Demo, label: str, size: tuple[int, int]) -> None:
     """A worn pump, a PLC that is gone, and what the alerts say."""
-    await demo.plant.command(do="stop-plc", plc=PLC)
+    await demo.plant.command(do="stop-device", device=PLC)
     try:
         async with seated(demo, size) as (pilot, take):
             await press(pilot, "2")
@@ -283,7 +283,7 @@ async def faults(demo: Demo, label: str, size: tuple[int, int]) -> None:
             await press(pilot, "tab")
             take(f"node-pipeline-fault-{label}")
     finally:
-        await demo.plant.command(do="start-plc", plc=PLC)
+        await demo.plant.command(do="start-device", device=PLC)
 
 
 def text_of(pilot: Pilot[object]) -> str:

@@ -68,12 +68,17 @@ class BundleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     lineage: dict[str, Any] = {}
 
 
-def build(directory: Path, out: Path, facts_from_model: Callable[[bytes], ModelFacts]) -> Facts:
+def build(
+    directory: Path, out: Path, facts_from_model: Callable[[bytes], ModelFacts], *, pipeline: str | None = None
+) -> Facts:
     """Writes the unsigned bundle of `directory` to `out`; a folder gets NAME-VERSION.ostn. Returns its facts.
 
-    `facts_from_model` reads the ONNX file and raises what it likes. Raises BuildRefused, StoreError kinds.
+    `facts_from_model` reads the ONNX file and raises what it likes. `pipeline`: another file than bundle.toml names.
+    Raises BuildRefused, StoreError kinds.
     """
     config = read_config(directory / CONFIG_NAME)
+    if pipeline is not None:
+        config = msgspec.structs.replace(config, files=msgspec.structs.replace(config.files, pipeline=pipeline))
     files = _read_files(directory, config.files)
     more = _read_more(directory, config.files.models)
     model = together([facts_from_model(data) for data in (files["model"], *more.values())])

@@ -13,12 +13,13 @@ import msgspec
 
 from console import figures
 from console.clean import clean_all
-from console.cli.arguments import add_verb
+from console.cli.arguments import add_receipt, add_verb
 from console.cli.outside import begin_bundle
 from console.cli.session import Session
 from console.failure import FAILED, OK, USAGE, Failure
 from console.inspect import facts_from_model
 from console.kept import facts_pairs, signer_of, take_bundle
+from console.receipts import admit, keep
 from store import signing
 from store.archive import Archive, read_archive, sign_archive
 from store.builder import build
@@ -35,6 +36,7 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     built = add_verb(group, "build", build_bundle, summary="make a bundle of a folder with a bundle.toml")
     built.add_argument("folder", type=Path)
     built.add_argument("-o", "--out", type=Path, default=Path(), help="a file, or the folder it goes to")
+    built.add_argument("--pipeline", metavar="FILE", help="of the folder, instead of the one that bundle.toml names")
     inspected = add_verb(group, "inspect", inspect_bundle, summary="what a bundle holds")
     inspected.add_argument("bundle", help="a .ostn file, or NAME or NAME-VERSION of the catalog")
     signed = add_verb(group, "sign", sign_bundle, summary="sign a bundle with an SSH key", json=False)
@@ -50,6 +52,7 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     kept = catalog.add_subparsers(dest="catalog_verb", required=True, metavar="VERB")
     taken = add_verb(kept, "import", import_bundles, summary="take bundles from files or a stick")
     taken.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    add_receipt(taken)
     add_verb(kept, "list", list_bundles, summary="the bundles that this console keeps")
 
 
@@ -64,9 +67,18 @@ def find_bundle(session: Session, text: str) -> Path:
     raise Failure(f"there is no bundle {text} in the catalog", "see `outstation catalog list`, or give the .ostn file")
 
 
+def taken_bundle(session: Session, text: str) -> Path:
+    """As `find_bundle`, for what goes to a node: a file from outside comes in as the site's policy asks."""
+    path = find_bundle(session, text)
+    if path.parent != session.home.bundles and (seen := admit(session.home, path)) is not None:
+        with read_archive(path) as archive:
+            keep(session.home, seen, path, subject=archive.manifest_digest, taken_by=session.operator)
+    return path
+
+
 async def build_bundle(session: Session, args: argparse.Namespace) -> int:
     """The model is read by the agent's own static reader, in a process of its own."""
-    facts = await asyncio.to_thread(build, args.folder, args.out, facts_from_model)
+    facts = await asyncio.to_thread(build, args.folder, args.out, facts_from_model, pipeline=args.pipeline)
     return _show_facts(session, facts, [])
 
 
@@ -160,7 +172,14 @@ async def verify_bundle(session: Session, args: argparse.Namespace) -> int:
 
 async def import_bundles(session: Session, args: argparse.Namespace) -> int:
     """Copies each whole and undamaged bundle into the console's folder, under its digest."""
-    rows = [await asyncio.to_thread(take_bundle, session.home.bundles, path) for path in args.files]
+    if args.receipt is not None and len(args.files) > 1:
+        raise Failure("--receipt is for one file", "lay each receipt beside its file as FILE.receipt", USAGE)
+    rows = []
+    for path in args.files:
+        seen = args.seen or await asyncio.to_thread(admit, session.home, path, given=args.receipt)
+        row = await asyncio.to_thread(take_bundle, session.home.bundles, path)
+        await asyncio.to_thread(keep, session.home, seen, path, subject=row.digest, taken_by=session.operator)
+        rows.append(row)
     for row in rows:
         session.catalog.put_bundle(row)
         if not session.as_json:

@@ -1,8 +1,8 @@
-"""The demo's plant: agents, PLCs and SSH servers, in one process that ends with the console, however that ends.
+"""The demo's plant: agents, devices and SSH servers, in one process that ends with the console, however that ends.
 
 `python -m console.demo.host FOLDER`: one JSON line a node on standard output, then a line `{"ready": true}`.
-Commands are JSON lines on standard input (`unplug`, `plug`, `stop-plc`, `start-plc`, ...; all of them in `command`);
-when the input ends, all stops.
+Commands are JSON lines on standard input (`unplug`, `plug`, `stop-device`, `start-device`, ...; all of them in
+`command`); when the input ends, all stops.
 The folder belongs to the demo alone, and is removed with it unless `--keep` is given.
 """
 
@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from console.demo import processes
-from console.demo.plan import NODES, USER, NodePlan, PlcPlan
+from console.demo.devices import Devices
+from console.demo.plan import NODES, USER, NodePlan
 from console.demo.sshd import HOST, SshServer, make_key
 
 READY_S = 60.0
@@ -44,22 +45,16 @@ class Node:
 
 
 @dataclass(slots=True)
-class Plc:
-    """One simulated PLC as it runs; it keeps its port over a restart."""
-
-    plan: PlcPlan
-    port: int = 0
-    process: asyncio.subprocess.Process | None = None
-
-
-@dataclass(slots=True)
 class Plant:
     """Everything that the demo runs, in one folder."""
 
     folder: Path
     nodes: dict[str, Node] = field(default_factory=dict)
-    plcs: dict[str, Plc] = field(default_factory=dict)
     jump: SshServer | None = None
+    devices: Devices = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.devices = Devices(self.folder)
 
     def log(self, name: str) -> Path:
         return self.folder / "logs" / f"{name}.log"
@@ -72,8 +67,7 @@ class Plant:
         release = make_key(keys / "release", "demo release")
         signers = keys / "allowed_signers"
         signers.write_text(f'release namespaces="outstation-bundle" {" ".join(release.split()[:2])}\n')
-        plans = [plan.plc for plan in NODES if plan.plc is not None]
-        await asyncio.gather(*(self.start_plc(plan) for plan in plans))
+        await self.devices.start_all()
         await asyncio.gather(*(self._start_node(number, plan, signers) for number, plan in enumerate(NODES, 1)))
         make_key(keys / "jump", "demo jump host")
         self.jump = SshServer(
@@ -83,30 +77,6 @@ class Plant:
         )
         await self.jump.start()
 
-    async def start_plc(self, plan: PlcPlan) -> None:
-        plc = self.plcs.setdefault(plan.name, Plc(plan))
-        plc.process = await processes.start(
-            [
-                "nodeagent.sources.simulators.plc",
-                *("--port", str(plc.port), "--seed", str(plan.seed)),
-                *("--wear", str(plan.wear), "--wear-per-s", str(plan.wear_per_s)),
-            ],
-            log=self.log(plan.name),
-            stdout=asyncio.subprocess.PIPE,
-        )
-        assert plc.process.stdout is not None
-        async with asyncio.timeout(READY_S):
-            line = await plc.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"{plan.name} did not start: {self.log(plan.name).read_text()[-1000:]}")
-        plc.port = int(json.loads(line)["port"])
-
-    async def stop_plc(self, name: str) -> None:
-        process = self.plcs[name].process
-        if process is not None and process.returncode is None:
-            process.kill()
-            await process.wait()
-
     async def _start_node(self, number: int, plan: NodePlan, signers: Path) -> None:
         state = self.folder / "n" / str(number)
         log = self.log(plan.name)
@@ -115,7 +85,7 @@ class Plant:
         )
         bindings = state / "bindings.toml"
         bindings.touch(mode=0o600)
-        bindings.write_text(self._bindings(plan))
+        bindings.write_text(self.devices.bindings(plan))
         host_key = self.folder / "keys" / plan.name
         make_key(host_key, plan.name)
         server = SshServer(
@@ -144,11 +114,6 @@ class Plant:
                     raise RuntimeError(f"the agent of {node.plan.name} ended: {text}")
                 await asyncio.sleep(POLL_S)
 
-    def _bindings(self, plan: NodePlan) -> str:
-        if plan.plc is not None:
-            return f'plc = "tcp://{HOST}:{self.plcs[plan.plc.name].port}"\n'
-        return f"seed = {plan.seed}\n"
-
     def describe(self, node: Node) -> dict[str, Any]:
         """The line of one node: all that another tool needs to reach it."""
         jump = f"{USER}@{HOST}:{self.jump.port}" if node.plan.jump and self.jump is not None else ""
@@ -167,6 +132,8 @@ class Plant:
             "line": node.plan.line,
             "machine": node.plan.machine,
             "example": node.plan.example,
+            "protocol": self.devices.protocol(node.plan),
+            "note": self.devices.note(node.plan),
         }
 
     async def command(self, words: dict[str, Any]) -> None:
@@ -183,18 +150,18 @@ class Plant:
                 await processes.stop([agent])
             case "start-agent":
                 await self._start_agent(self.nodes[words["node"]])
-            case "stop-plc":
-                await self.stop_plc(words["plc"])
-            case "start-plc":
-                await self.start_plc(self.plcs[words["plc"]].plan)
+            case "stop-device":
+                await self.devices.stop(words["device"])
+            case "start-device":
+                await self.devices.start(words["device"])
             case other:
                 raise ValueError(f"the demo's host does not know {other!r}")
 
     async def stop(self) -> None:
         for server in [*(node.server for node in self.nodes.values()), *([self.jump] if self.jump else [])]:
             await server.unplug()
-        children = [node.agent for node in self.nodes.values()] + [plc.process for plc in self.plcs.values()]
-        await processes.stop([child for child in children if child is not None])
+        agents = [node.agent for node in self.nodes.values() if node.agent is not None]
+        await processes.stop([*agents, *self.devices.processes()])
 
 
 def _say(words: dict[str, Any]) -> None:

@@ -71,11 +71,11 @@ def _tell(text: str) -> None:
 
 async def _headless(folder: Path, seconds: float, keep: bool, broken: str | None) -> int:
     began_s = time.monotonic()
-    _tell("starting six agents, four PLCs and seven SSH servers ...")
+    _tell("starting six agents, four PLCs, an OPC UA server, a broker and seven SSH servers ...")
     async with _ending_on_signals(), running_demo(folder, _tell, keep=keep) as demo:
         bundles = replace(demo.bundles, bad=demo.bundles.good) if broken == "bundle" else demo.bundles
         if broken == "plc":
-            await demo.plant.command(do="stop-plc", plc=_plc_of(DEGRADING_NODE))
+            await demo.plant.command(do="stop-device", device=_device_of(DEGRADING_NODE))
         if broken == "jump":
             await demo.plant.command(do="unplug-jump")
         watching = asyncio.ensure_future(demo.fleet.run())
@@ -91,8 +91,8 @@ async def _headless(folder: Path, seconds: float, keep: bool, broken: str | None
     return 0 if all(claim.ok for claim in claims) else 1
 
 
-def _plc_of(node: str) -> str:
-    return next(plan.plc.name for plan in NODES if plan.name == node and plan.plc is not None)
+def _device_of(node: str) -> str:
+    return next(plan.device for plan in NODES if plan.name == node)
 
 
 def _report(claims: list[Claim], states: dict[str, str], took_s: float) -> dict[str, object]:
@@ -133,7 +133,7 @@ async def _ending_on_signals() -> AsyncIterator[None]:
 def _app(folder: Path, *, keep: bool) -> int:
     from console.launch import run_app
 
-    _tell("starting six agents, four PLCs and seven SSH servers ...")
+    _tell("starting six agents, four PLCs, an OPC UA server, a broker and seven SSH servers ...")
     with _leaving_on_signals(), aside(running_demo(folder, _tell, keep=keep)) as demo:
         return run_app(argparse.Namespace(home=str(demo.home.path), operator=OPERATOR, **APP_DEFAULTS))
 

@@ -9,7 +9,7 @@ import shutil
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +30,15 @@ class Plant:
     folder: Path
     nodes: tuple[dict[str, Any], ...]
     process: asyncio.subprocess.Process
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def command(self, **words: Any) -> None:
         """Tells the host to do something to the plant, and waits until it is done. Raises PlantFailed."""
         assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(words).encode() + b"\n")
-        await self.process.stdin.drain()
-        await _answer(self.process, self.folder, COMMAND_S)
+        async with self.lock:  # each has its answer, whoever else commands meanwhile
+            self.process.stdin.write(json.dumps(words).encode() + b"\n")
+            await self.process.stdin.drain()
+            await _answer(self.process, self.folder, COMMAND_S)
 
 
 async def _answer(process: asyncio.subprocess.Process, folder: Path, timeout_s: float) -> dict[str, Any]:

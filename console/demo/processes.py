@@ -21,11 +21,14 @@ def _die_with_parent() -> None:
 
 async def start(arguments: Sequence[str], *, log: Path, stdout: int | None = None) -> asyncio.subprocess.Process:
     """Starts `python -m ARGUMENTS`; what it prints goes to `log`, its standard output to a pipe where asked."""
+    return await spawn([sys.executable, "-m", *arguments], log=log, stdout=stdout)
+
+
+async def spawn(command: Sequence[str], *, log: Path, stdout: int | None = None) -> asyncio.subprocess.Process:
+    """As `start`, for any program."""
     with log.open("ab") as sink:
         return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            *arguments,
+            *command,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=sink if stdout is None else stdout,
             stderr=sink,

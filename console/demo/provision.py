@@ -77,18 +77,24 @@ def _host_key(public: str) -> HostKey:
     return HostKey(algorithm, base64.b64decode(blob))
 
 
-def make_bundles(home: Home, key: Path) -> Bundles:
+def make_bundles(home: Home, key: Path, plant: Plant) -> Bundles:
     """Builds and signs every bundle of the demo in the console's folder."""
     return Bundles(
-        first={name: _bundle(home, key, folder) for name, folder in FIRST.items()},
+        first={name: _bundle(home, key, folder, _pipeline(plant, name)) for name, folder in FIRST.items()},
         good=_bundle(home, key, GOOD),
         bad=_bundle(home, key, BAD),
         refused=_bundle(home, key, REFUSED),
     )
 
 
-def _bundle(home: Home, key: Path, folder: str) -> Path:
-    facts = builder.build(EXAMPLES / folder, home.bundles, facts_from_model)
+def _pipeline(plant: Plant, example: str) -> str:
+    """The example's own, or the one that reads files where the plant has no server of its protocol."""
+    files = any(line["example"] == example and line["protocol"] == "folder" for line in plant.nodes)
+    return "pipeline.folder.toml" if files else "pipeline.toml"
+
+
+def _bundle(home: Home, key: Path, folder: str, pipeline: str = "pipeline.toml") -> Path:
+    facts = builder.build(EXAMPLES / folder, home.bundles, facts_from_model, pipeline=pipeline)
     path = home.bundles / builder.file_name(facts)
     archive.sign_archive(path, path, lambda manifest: signing.sign_with_key_file(key, manifest))
     return path

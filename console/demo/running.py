@@ -30,10 +30,12 @@ class Demo:
 async def running_demo(folder: Path, say: Say, *, keep: bool = False) -> AsyncIterator[Demo]:
     """Starts a plant in `folder` and brings every node its first bundle; `say` is told how far it is."""
     async with running_plant(folder, keep=keep) as plant:
+        for note in filter(None, (line["note"] for line in plant.nodes)):
+            say(note)
         home = Home(folder / "home")
         home.make()
         pin_host_keys(home, plant)
-        bundles = make_bundles(home, folder / "keys" / "release")
+        bundles = make_bundles(home, folder / "keys" / "release", plant)
         with home.open_catalog() as catalog:
             enter_catalog(catalog, plant, bundles)
             addresses = [address_of(row) for row in catalog.nodes()]

@@ -11,6 +11,7 @@ from typing import Any
 
 from console import deploy
 from console.demo.plan import DEGRADING_NODE, GOOD_NODE, NODES, UNPLUGGED_NODE
+from console.demo.protocols import protocols
 from console.demo.provision import OPERATOR
 from console.demo.rollouts import FINISHED, finished_rollout, stopped_by_records, stopped_rollout
 from console.demo.scene import FAILURES, Claim, Scene, ledger_entry
@@ -31,6 +32,7 @@ async def play(scene: Scene) -> list[Claim]:
         deployed_then_plc_lost(scene),
         stopped_rollout(scene),
         plugged_in_again(scene),
+        protocols(scene),
     )
     return [*ups, *(claim for group in groups for claim in group)]
 
@@ -140,16 +142,15 @@ async def plc_lost(scene: Scene) -> Claim:
     """A PLC dies and comes back: the node says so, and records again by itself."""
     claim = "PLC lost and found again"
     plan = next(plan for plan in NODES if plan.name == GOOD_NODE)
-    assert plan.plc is not None
     before = await scene.newest(GOOD_NODE)
-    await scene.plant.command(do="stop-plc", plc=plan.plc.name)
+    await scene.plant.command(do="stop-device", device=plan.device)
 
     async def silent() -> str | None:
         sources = [source for bundle in _bundles(scene.view(GOOD_NODE)) for source in bundle.sources]
         return next((source.state for source in sources if source.state != "up"), None)
 
     seen = await scene.until(silent)
-    await scene.plant.command(do="start-plc", plc=plan.plc.name)
+    await scene.plant.command(do="start-device", device=plan.device)
     last = await scene.newest(GOOD_NODE)
     mark = max(record.key for record in (before, last) if record is not None) if before else 0
 

@@ -9,24 +9,15 @@ from nodeagent.pipeline.feature import features
 from nodeagent.sources.simulators import bearing
 
 FEATURES = ("rms", "crest", "kurtosis", "bpfo", "bpfi", "bsf")
-# A motor runs within one percent of its name plate; the envelope lines are looked for at the name plate's speed.
-_SPEED_SPREAD = 0.01
 
 
 def wave(rng: np.random.Generator, fault: str | None, severity: float) -> npt.NDArray[np.float64]:
-    """One second at 12 kHz, in g, of a motor of some load and speed."""
-    return bearing.vibration(
-        rng,
-        fault=fault,
-        severity=severity,
-        rpm=bearing.RPM * float(rng.uniform(1 - _SPEED_SPREAD, 1 + _SPEED_SPREAD)),
-        noise=float(rng.uniform(0.04, 0.10)),
-        load=float(rng.uniform(0.6, 1.4)),
-    )
+    """One second at 12 kHz, in g, of a motor as it runs on the line, which the demo's OPC UA server also is."""
+    return bearing.second(rng, fault, severity)[0]
 
 
 def seen(signal: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-    """FEATURES of a wave, as the step `feature.vibration` of pipeline.toml makes them."""
+    """FEATURES of a wave, as the step `feature.vibration` of pipeline.toml makes them: at the name plate's speed."""
     found = features(signal, bearing.SAMPLE_RATE_HZ, bearing.Geometry().rates_hz(bearing.RPM / 60))
     return np.array([found[name] for name in FEATURES], np.float32)
 

@@ -17,7 +17,7 @@ from nodeagent.model.inference import Model
 from nodeagent.pipeline import config
 from nodeagent.pipeline.engine import Engine
 from nodeagent.pipeline.errors import ConfigError
-from nodeagent.pipeline.outcome import ERROR, Outcome
+from nodeagent.pipeline.outcome import ERROR, IDLE, Outcome
 from nodeagent.sources.simulators import bearing, pump
 from nodeagent.sources.simulators import casting as face
 
@@ -25,6 +25,8 @@ EXAMPLES = Path(artifacts.__file__).parent
 BINDINGS = {
     "plc": "tcp://127.0.0.1:502",
     "seed": 7,
+    "motor": "opc.tcp://127.0.0.1:4840",
+    "broker": "mqtt://127.0.0.1:1883",
     "vibration": "/var/lib/vibration",
     "camera": "/var/lib/camera",
     "recording": "/var/lib/recording.csv",
@@ -95,7 +97,7 @@ def test_every_pipeline_passes_the_check_and_names_its_bindings(path):
     ],
 )
 def test_a_node_can_give_its_simulated_machine_a_fault_by_binding(name, seed):
-    loaded = config.load((EXAMPLES / name / "pipeline.toml").read_text(), bindings={"seed": seed})
+    loaded = config.load((EXAMPLES / name / "pipeline.simulate.toml").read_text(), bindings={"seed": seed})
     assert {key: getattr(loaded.sources[0].options, key) for key in seed} == seed
 
 
@@ -150,16 +152,18 @@ def test_a_bearing_is_quiet_while_healthy_and_alarms_on_the_third_faulty_second(
     rng = np.random.default_rng(81)
     with line("bearing") as plant:
 
-        def second(fault: str | None, severity: float, *, dead: bool = False) -> Outcome:
+        def second(fault: str | None, severity: float, *, dead: bool = False, rpm: float = bearing.RPM) -> Outcome:
             wave = bearing_data.wave(rng, fault, severity).astype(np.float32)
             if dead:
                 wave[:] = wave[0]
-            return plant.push(("vib",), [0.0], wave)[0]
+            return plant.push(("vib", "speed"), [0.0, rpm], wave)[0]
 
+        starting = [second(None, 0.0, rpm=rpm) for rpm in (0.0, 900.0, bearing.RPM)]
         healthy = [second(None, 0.0) for _ in range(120)]
         dead = second(None, 0.0, dead=True)
         faulty = [second("bpfo", 0.6) for _ in range(5)]
-    assert not any(outcome.alarm for outcome in healthy)
+    assert [outcome.decision for outcome in starting] == [IDLE] * 3
+    assert all(outcome.valid and not outcome.alarm for outcome in healthy)
     assert dead.quality == BAD
     assert [outcome.alarm for outcome in faulty] == [False, False, True, True, True]
 
@@ -169,7 +173,8 @@ def test_each_kind_of_bearing_fault_alarms_within_five_seconds(fault):
     rng = np.random.default_rng(82)
     with line("bearing") as plant:
         waves = [bearing_data.wave(rng, fault, 0.8).astype(np.float32) for _ in range(5)]
-        assert any(plant.push(("vib",), [0.0], wave)[0].alarm for wave in waves)
+        plant.push(("vib", "speed"), [0.0, bearing.RPM], waves[0])  # it settles
+        assert any(plant.push(("vib", "speed"), [0.0, bearing.RPM], wave)[0].alarm for wave in waves)
 
 
 def test_a_casting_with_a_scratch_is_rejected_a_good_one_accepted_and_a_dark_picture_reviewed():

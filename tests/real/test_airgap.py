@@ -34,7 +34,8 @@ def stick(made_kit: Any) -> Iterator[Path]:
     public = " ".join(Path(f"{key}.pub").read_text().split()[:2])
     (folder / "release_signers").write_text(f'release namespaces="outstation-bundle" {public}\n')
     (folder / "built").mkdir()
-    words = ["bundle", "build", str(ROOT / "examples" / "bearing"), "-o", str(folder / "built")]
+    example = [str(ROOT / "examples" / "bearing"), "--pipeline", "pipeline.simulate.toml"]
+    words = ["bundle", "build", *example, "-o", str(folder / "built")]
     assert main(["--home", str(folder / "office"), *words]) == 0
     (unsigned,) = (folder / "built").glob("*.ostn")
     sign_archive(unsigned, folder / "bearing-1.0.ostn", lambda data: sign_with_key_file(key, data))

@@ -110,7 +110,7 @@ def standing(standing_lab: Any) -> Iterator[Agent]:
 @pytest.fixture
 def archive(ssh_lab: Any) -> Iterator[Archive]:
     path = ssh_lab.folder / "bearing.ostn"
-    build(ROOT / "examples" / "bearing", path, facts_from_model)
+    build(ROOT / "examples" / "bearing", path, facts_from_model, pipeline="pipeline.simulate.toml")
     sign_archive(path, path, lambda manifest: sign_with_key_file(ssh_lab.folder / "release", manifest))
     with read_archive(path) as opened:
         yield opened

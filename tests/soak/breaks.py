@@ -142,11 +142,10 @@ async def _silent(site: Site, node: str) -> Seen:
 
 
 async def kill_plc(site: Site, node: str) -> Seen:
-    plan = site.plans[node].plc
-    assert plan is not None
-    await site.demo.plant.command(do="stop-plc", plc=plan.name)
+    device = site.plans[node].device
+    await site.demo.plant.command(do="stop-device", device=device)
     seen = await _silent(site, node)
-    await site.demo.plant.command(do="start-plc", plc=plan.name)
+    await site.demo.plant.command(do="start-device", device=device)
     return seen
 
 

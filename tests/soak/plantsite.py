@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from console.demo.plan import NODES, UNPLUGGED_NODE, NodePlan
+from console.demo.plan import DEVICES, NODES, UNPLUGGED_NODE, NodePlan
 from console.demo.provision import EXAMPLES
 from console.demo.running import Demo, running_demo
 from console.inspect import facts_from_model
@@ -75,8 +75,7 @@ class Site:
         return gauges.members(self.launcher(node), module)
 
     def plc(self, node: str) -> psutil.Process:
-        plan = self.plans[node].plc
-        assert plan is not None
+        plan = next(plan for plan in DEVICES if plan.name == self.plans[node].device)
         for child in psutil.Process(self.host).children():
             words = child.cmdline()
             if "nodeagent.sources.simulators.plc" in words and words[words.index("--seed") + 1] == str(plan.seed):

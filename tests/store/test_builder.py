@@ -53,6 +53,14 @@ def test_a_folder_becomes_an_archive_whose_facts_come_from_its_files(folder: Pat
         assert found.open_blob(layer.digest).read().decode() == PIPELINE
 
 
+def test_another_pipeline_of_the_folder_may_be_named_for_one_build(folder: Path, tmp_path: Path) -> None:
+    (folder / "pipeline.simulate.toml").write_text('seed = "${seed}"\n')
+    facts = builder.build(folder, tmp_path, facts_from_model, pipeline="pipeline.simulate.toml")
+    assert (facts.name, facts.bindings) == ("bearing", ["seed"])
+    with pytest.raises(builder.BuildRefused, match=r"pipeline\.other\.toml is missing"):
+        builder.build(folder, tmp_path, facts_from_model, pipeline="pipeline.other.toml")
+
+
 def test_building_twice_makes_the_same_bytes(folder: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
         builder.build(folder, tmp_path / name, facts_from_model)

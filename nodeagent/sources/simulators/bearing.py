@@ -17,6 +17,7 @@ Floats = npt.NDArray[np.float64]
 FAULTS: Final = ("bpfo", "bpfi", "bsf")
 SAMPLE_RATE_HZ: Final = 12_000
 RPM: Final = 1797.0
+SPEED_SPREAD: Final = 0.01
 _RINGING_HZ, _DAMPING, _SLIP, _RINGING_S = 3400.0, 0.06, 0.01, 0.02
 
 
@@ -68,6 +69,14 @@ def vibration(
         ring = np.exp(-_DAMPING * angular * ring_s) * np.sin(angular * math.sqrt(1 - _DAMPING**2) * ring_s)
         wave += np.convolve(hits, ring)[:count]
     return wave + noise * rng.normal(size=count)
+
+
+def second(rng: np.random.Generator, fault: str | None, severity: float) -> tuple[Floats, float]:
+    """A second of a motor as it runs on the line, at some load and within one percent of its name plate's speed: the
+    acceleration in g, and the speed in rpm."""
+    rpm = RPM * float(rng.uniform(1 - SPEED_SPREAD, 1 + SPEED_SPREAD))
+    noise, load = float(rng.uniform(0.04, 0.10)), float(rng.uniform(0.6, 1.4))
+    return vibration(rng, fault=fault, severity=severity, rpm=rpm, noise=noise, load=load), rpm
 
 
 def _impacts(
