@@ -63,6 +63,11 @@ def _decoder(kind: str, depth: int) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(type_)
 
 
+def flat_decoder(dtype: np.dtype[Any]) -> msgspec.json.Decoder[Any]:
+    """The decoder of a flat JSON list of values of a type."""
+    return _decoder(dtype.kind, 1)
+
+
 def from_json(data: msgspec.Raw, datatype: str, shape: tuple[int, ...]) -> Array:
     """An array from JSON data, flat or nested as the shape, without any conversion that loses a value."""
     dtype = DTYPES[datatype]

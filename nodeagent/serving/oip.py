@@ -1,8 +1,9 @@
-"""The Open Inference Protocol v2: infer requests to calls of a model, its outputs to answers. No I/O.
+"""The Open Inference Protocol v2: infer requests to calls of a model. No I/O; answers are made by oip_answers.py.
 
 A request's JSON header, where it carries no data and no id, is decoded and checked once: clients send the same header
-before each binary tensor, so the plan made of it is found again by its bytes. Contract: the KServe / Triton "binary
-tensor data extension"; every refusal is a 400 in words.
+before each binary tensor, so the plan made of it is found again by its bytes. A JSON request is found again by what
+stands around its numbers (oip_json.py). Contract: the KServe / Triton "binary tensor data extension"; every refusal
+is a 400 in words.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from nodeagent.http.message import JSON_LINES, HttpError, Reply, Response
+from nodeagent.http.message import HttpError, Reply
 from nodeagent.model.tensors import (
     DIMENSIONS_MAX,
     DTYPES,
@@ -23,16 +24,13 @@ from nodeagent.model.tensors import (
     elements,
     from_json,
     strings_from_binary,
-    to_binary,
-    to_json,
 )
 from nodeagent.serving.oip_call import Call, Piece, Plan, signature_of
+from nodeagent.serving.oip_json import Templates
 
 PLANS_KEPT_MAX = 128
 PLAN_KEPT_BYTES_MAX = 4_096
-HEADS_KEPT_MAX = 64
 ELEMENTS_MAX = 1 << 28
-_BINARY_LINES = b"content-type: application/octet-stream\r\ninference-header-content-length: %d\r\n"
 
 
 class _Input(msgspec.Struct):
@@ -58,24 +56,21 @@ class _Infer(msgspec.Struct):
 _decoder = msgspec.json.Decoder(_Infer)
 
 
-class Codec:
-    """Requests and answers of one model and version."""
+class Requests:
+    """Infer requests of one model and version."""
 
-    def __init__(self, model: str, version: str, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
-        self._model = model
-        self._version = version
+    def __init__(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
         self._inputs = inputs
         self._outputs = outputs
         self._input_at = {spec.name: index for index, spec in enumerate(inputs)}
         self._output_at = {spec.name: index for index, spec in enumerate(outputs)}
         self._plans: dict[bytes, Plan] = {}
-
-    # ------------------------------------------------------------ requests
+        self._templates = Templates()
 
     def decode(self, body: bytes, header_length: str | None, reply: Reply) -> Call:
         """The call that a request's body asks for. Raises HttpError with a text for the client."""
         if header_length is None:
-            return self._decode_new(body, len(body), reply)
+            return self._templates.call(body, reply) or self._decode_new(body, len(body), reply)
         if not (header_length.isascii() and header_length.isdigit()) or int(header_length) > len(body):
             raise _wrong("Inference-Header-Content-Length is not a length within the body")
         end = int(header_length)
@@ -94,6 +89,8 @@ class Codec:
             if len(self._plans) >= PLANS_KEPT_MAX:
                 self._plans.clear()
             self._plans[body[:end]] = plan
+        if arrays is not None and len(arrays) == 1 and plan.id is None and end == len(body):
+            self._templates.learn(body, asked.inputs[0].data, plan, arrays[0])
         return Call(plan, body, arrays, reply)
 
     def _plan(self, asked: _Infer, body: bytes, end: int) -> tuple[Plan, list[Array] | None]:
@@ -126,6 +123,7 @@ class Codec:
             signature=None,
             outputs=outputs,
             fixed=all(binary and self._outputs[index].datatype != "BYTES" for index, binary in outputs),
+            written=not any(binary or self._outputs[index].datatype == "BYTES" for index, binary in outputs),
             id=asked.id,
             timeout_us=_timeout_us(asked.parameters),
         )
@@ -180,80 +178,6 @@ class Codec:
     @staticmethod
     def _names(specs: Sequence[TensorSpec]) -> str:
         return ", ".join(repr(spec.name) for spec in specs[:8])
-
-    # ------------------------------------------------------------ answers
-
-    def encode(self, plan: Plan, outputs: Sequence[Array]) -> Response:
-        """The answer to a call whose outputs are `outputs`, by output of the model."""
-        if plan.fixed and len(plan.outputs) == 1:  # what most clients ask, once its head was made
-            array = outputs[plan.outputs[0][0]]
-            head = plan.heads.get((array.shape,))
-            if head is not None:
-                return Response(200, head + array.tobytes(), lines=_BINARY_LINES % len(head))
-        raws = [to_binary(outputs[index]) if binary else b"" for index, binary in plan.outputs]
-        return self._response(plan, [outputs[index] for index, _ in plan.outputs], raws)
-
-    def encode_rows(self, plans: Sequence[Plan], outputs: Sequence[Array]) -> list[Response]:
-        """The answers to calls that ran as one batch: each gets its own rows, cut out of the batch's bytes."""
-        out: list[Response] = []
-        at, last, cut = 0, None, None
-        for plan in plans:
-            if plan is not last:  # clients that ask alike share a plan
-                last, cut = plan, self._cut(plan, outputs) if plan.fixed else None
-            if cut is None:
-                arrays = [outputs[index][at : at + plan.rows] for index, _ in plan.outputs]
-                raws = [
-                    to_binary(part) if binary else b"" for part, (_, binary) in zip(arrays, plan.outputs, strict=True)
-                ]
-                out.append(self._response(plan, arrays, raws))
-            else:
-                head, lines, columns = cut
-                end = at + plan.rows
-                parts = [raw[at * row_bytes : end * row_bytes] for raw, row_bytes in columns]
-                out.append(Response(200, head + (parts[0] if len(parts) == 1 else b"".join(parts)), lines=lines))
-            at += plan.rows
-        return out
-
-    def _cut(self, plan: Plan, outputs: Sequence[Array]) -> tuple[bytes, bytes, list[tuple[bytes, int]]]:
-        """Head, header lines, and (bytes of the whole batch, bytes of a row) of each output that a fixed plan asks."""
-        arrays = [outputs[index] for index, _ in plan.outputs]
-        columns = [(array.tobytes(), array.nbytes // max(1, len(array))) for array in arrays]
-        shapes = tuple((plan.rows, *array.shape[1:]) for array in arrays)
-        head = plan.heads.get(shapes)
-        if head is None:
-            head = self._head(plan, arrays, shapes, [plan.rows * row_bytes for _, row_bytes in columns])
-            self._keep(plan, shapes, head)
-        return head, _BINARY_LINES % len(head), columns
-
-    @staticmethod
-    def _keep(plan: Plan, shapes: tuple[Any, ...], head: bytes) -> None:
-        if len(plan.heads) >= HEADS_KEPT_MAX:
-            plan.heads.clear()
-        plan.heads[shapes] = head
-
-    def _response(self, plan: Plan, arrays: Sequence[Array], raws: Sequence[bytes]) -> Response:
-        shapes = tuple(array.shape for array in arrays)
-        head = plan.heads.get(shapes) if plan.fixed else None
-        if head is None:
-            head = self._head(plan, arrays, shapes, [len(raw) for raw in raws])
-            if plan.fixed:
-                self._keep(plan, shapes, head)
-        if not any(binary for _, binary in plan.outputs):
-            return Response(200, head, lines=JSON_LINES)
-        return Response(200, head + (raws[0] if len(raws) == 1 else b"".join(raws)), lines=_BINARY_LINES % len(head))
-
-    def _head(self, plan: Plan, arrays: Sequence[Array], shapes: tuple[Any, ...], sizes: Sequence[int]) -> bytes:
-        tensors: list[bytes] = []
-        for (index, binary), array, shape, size in zip(plan.outputs, arrays, shapes, sizes, strict=True):
-            spec = self._outputs[index]
-            start = msgspec.json.encode({"name": spec.name, "datatype": spec.datatype, "shape": list(shape)})[:-1]
-            if binary:
-                tensors.append(b'%s,"parameters":{"binary_data_size":%d}}' % (start, size))
-            else:
-                tensors.append(b'%s,"data":%s}' % (start, to_json(array)))
-        start = msgspec.json.encode({"model_name": self._model, "model_version": self._version})[:-1]
-        own_id = b',"id":' + msgspec.json.encode(plan.id) if plan.id else b""
-        return b'%s%s,"outputs":[%s]}' % (start, own_id, b",".join(tensors))
 
 
 def _binary_size(parameters: dict[str, Any] | None) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -37,27 +37,49 @@ class Plan(msgspec.Struct, kw_only=True):
     signature: tuple[Any, ...] | None
     outputs: list[tuple[int, bool]]  # (output of the model, binary)
     fixed: bool  # all are binary and of a size that their shape tells: one head for every answer of a shape
+    written: bool  # all are numbers in the JSON: one text around them for every answer of a shape
     id: str | None
     timeout_us: int
     heads: dict[tuple[Any, ...], bytes] = {}
+    around: dict[tuple[Any, ...], list[bytes]] = {}
+
+
+class Numbers(NamedTuple):
+    """The type and shape of an input whose values came as one list of numbers."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
 
 
 class Call:
-    """One request, decoded: `arrays` by input of the model, or None where `plan` says how to read `body`."""
+    """One request, decoded: `arrays` by input of the model; or None where `plan` says how to read `body`, and where
+    the one input is `values`, in the shape and type of `numbers`."""
 
-    __slots__ = ("arrays", "body", "plan", "queued_ns", "reply")
+    __slots__ = ("arrays", "body", "numbers", "plan", "queued_ns", "reply", "values")
 
-    def __init__(self, plan: Plan, body: bytes, arrays: list[Array] | None, reply: Reply) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        body: bytes,
+        arrays: list[Array] | None,
+        reply: Reply,
+        values: list[Any] | None = None,
+        numbers: Numbers | None = None,
+    ) -> None:
         self.plan = plan
         self.body = body
         self.arrays = arrays
         self.reply = reply
+        self.values = values
+        self.numbers = numbers
         self.queued_ns = 0
 
     def feeds(self) -> list[Array]:
         """The inputs as arrays, in the model's order; they share the body's memory where it is aligned."""
         if self.arrays is not None:
             return self.arrays
+        if self.numbers is not None:
+            return [np.array(self.values, self.numbers.dtype).reshape(self.numbers.shape)]
         return [piece.view(self.body) for piece in self.plan.pieces if piece is not None]
 
 
@@ -72,7 +94,11 @@ def join(calls: Sequence[Call]) -> list[Array]:
     if len(calls) == 1:
         return calls[0].feeds()
     first = calls[0].plan
-    if any(call.arrays is not None for call in calls):
+    if first_numbers := _one_list(calls):
+        numbers, values = first_numbers
+        rows = sum([call.plan.rows for call in calls])
+        return [np.array(values, numbers.dtype).reshape((rows, *numbers.shape[1:]))]
+    if any(call.arrays is not None or call.numbers is not None for call in calls):
         return [np.concatenate(columns) for columns in zip(*(call.feeds() for call in calls), strict=True)]
     rows = sum(call.plan.rows for call in calls)
     out: list[Array] = []
@@ -82,6 +108,18 @@ def join(calls: Sequence[Call]) -> list[Array]:
         raw = b"".join([body[at.start : at.end] for body, at in places if at is not None])
         out.append(_values(raw, piece.dtype).reshape((rows, *piece.shape[1:])))
     return out
+
+
+def _one_list(calls: Sequence[Call]) -> tuple[Numbers, list[Any]] | None:
+    """The values of all calls one after another, where each call's only input is a list of numbers."""
+    numbers, values = calls[0].numbers, []
+    if numbers is None:
+        return None
+    for call in calls:
+        if call.values is None:
+            return None
+        values += call.values
+    return numbers, values
 
 
 def signature_of(feeds: Sequence[Array]) -> tuple[int, tuple[Any, ...] | None]:

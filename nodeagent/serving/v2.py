@@ -14,7 +14,8 @@ from nodeagent.model.batch_probe import Profile
 from nodeagent.model.batcher import Batcher, Done, QueueFull
 from nodeagent.model.inference import DeadlineExceeded, Model, RunFailed
 from nodeagent.model.tensors import Array, TensorSpec
-from nodeagent.serving.oip import Codec
+from nodeagent.serving.oip import Requests
+from nodeagent.serving.oip_answers import Answers
 from nodeagent.serving.statistics import Statistics
 from nodeagent.serving.v2_index import SERVER, index_row
 
@@ -51,7 +52,8 @@ class Served:
         self.version = version
         self.profile = profile
         self.statistics = Statistics()
-        self._codec = Codec(model.name, version, model.inputs, model.outputs)
+        self._requests = Requests(model.inputs, model.outputs)
+        self._answers = Answers(model.name, version, model.outputs)
         self.batcher = Batcher(model, profile, self._done)
         self._on_prediction = on_prediction
         self._path = f"/v2/models/{self.name}"
@@ -59,7 +61,7 @@ class Served:
     def infer(self, request: Request, reply: Reply) -> None:
         """Answers by `reply`, later or, where the request is wrong, at once."""
         try:
-            self.batcher.submit(self._codec.decode(request.body, request.head.headers.get(_HEADER_LENGTH), reply))
+            self.batcher.submit(self._requests.decode(request.body, request.head.headers.get(_HEADER_LENGTH), reply))
         except HttpError as error:
             self.statistics.failed(1, 0, refused=True)
             reply(error_response(self._path, error))
@@ -79,11 +81,11 @@ class Served:
         start_ns = time.perf_counter_ns()
         if len(calls) == 1:
             plan, rows = calls[0].plan, calls[0].plan.rows
-            calls[0].reply(self._codec.encode(plan, done.outputs))
+            calls[0].reply(self._answers.encode(plan, done.outputs))
         else:
             plans = [call.plan for call in calls]
             rows = sum([plan.rows for plan in plans])
-            for call, response in zip(calls, self._codec.encode_rows(plans, done.outputs), strict=True):
+            for call, response in zip(calls, self._answers.encode_rows(plans, done.outputs), strict=True):
                 call.reply(response)
         end_ns = time.perf_counter_ns()
         queued_ns = [call.queued_ns for call in calls]

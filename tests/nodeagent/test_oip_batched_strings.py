@@ -5,28 +5,29 @@ from __future__ import annotations
 import numpy as np
 
 from nodeagent.model.tensors import TensorSpec
-from nodeagent.serving.oip import Codec
+from nodeagent.serving.oip import Requests
+from nodeagent.serving.oip_answers import Answers
+from nodeagent.serving.oip_call import Plan
 
 HEAD = b'{"inputs":[{"name":"x","shape":[%d,2],"datatype":"FP32","parameters":{"binary_data_size":%d}}],%s}'
 BINARY = b'"parameters":{"binary_data_output":true}'
 
 
-def asked(codec: Codec, rows: int, more: bytes = BINARY) -> object:
+def asked(requests: Requests, rows: int, more: bytes = BINARY) -> Plan:
     head = HEAD % (rows, rows * 8, more)
-    return codec.decode(head + bytes(rows * 8), str(len(head)), lambda response: None).plan
+    return requests.decode(head + bytes(rows * 8), str(len(head)), lambda response: None).plan
 
 
 def test_rows_of_text_and_of_numbers_go_to_those_who_asked() -> None:
-    codec = Codec(
-        "m", "1", [TensorSpec("x", "FP32", (-1, 2))], [TensorSpec("y", "FP32", (-1,)), TensorSpec("t", "BYTES", (-1,))]
-    )
+    outputs = [TensorSpec("y", "FP32", (-1,)), TensorSpec("t", "BYTES", (-1,))]
+    requests, answers = Requests([TensorSpec("x", "FP32", (-1, 2))], outputs), Answers("m", "1", outputs)
     plans = [
-        asked(codec, 1),
-        asked(codec, 2),
-        asked(codec, 1, b'"outputs":[{"name":"y","parameters":{"binary_data":true}}]'),
+        asked(requests, 1),
+        asked(requests, 2),
+        asked(requests, 1, b'"outputs":[{"name":"y","parameters":{"binary_data":true}}]'),
     ]
     numbers, texts = np.arange(4, dtype="f4"), np.array(["a", "bc", "def", "g"], dtype=object)
-    first, second, third = (response.body for response in codec.encode_rows(plans, [numbers, texts]))  # type: ignore[arg-type]
+    first, second, third = (response.body for response in answers.encode_rows(plans, [numbers, texts]))
     assert first.endswith(numbers[:1].tobytes() + b"\x01\0\0\0a")
     assert second.endswith(numbers[1:3].tobytes() + b"\x02\0\0\0bc\x03\0\0\0def")
     assert b'"binary_data_size":13' in second
@@ -34,11 +35,12 @@ def test_rows_of_text_and_of_numbers_go_to_those_who_asked() -> None:
 
 
 def test_callers_of_one_header_get_the_same_head_and_their_own_rows() -> None:
-    codec = Codec("m", "1", [TensorSpec("x", "FP32", (-1, 2))], [TensorSpec("y", "FP32", (-1, 3))])
-    plan = asked(codec, 2)
-    assert asked(codec, 2) is plan
+    outputs = [TensorSpec("y", "FP32", (-1, 3))]
+    requests, answers = Requests([TensorSpec("x", "FP32", (-1, 2))], outputs), Answers("m", "1", outputs)
+    plan = asked(requests, 2)
+    assert asked(requests, 2) is plan
     numbers = np.arange(12, dtype="f4").reshape(4, 3)
-    first, second = (response.body for response in codec.encode_rows([plan, plan], [numbers]))  # type: ignore[list-item]
+    first, second = (response.body for response in answers.encode_rows([plan, plan], [numbers]))
     assert first.endswith(numbers[:2].tobytes())
     assert second.endswith(numbers[2:].tobytes())
     assert first[:-24] == second[:-24]

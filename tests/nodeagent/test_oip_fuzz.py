@@ -1,4 +1,4 @@
-"""No request body makes the codec fail otherwise than by a 400 in words."""
+"""No request body is refused otherwise than by a 400 in words."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from nodeagent.http.message import HttpError
 from nodeagent.model.tensors import TensorSpec
-from nodeagent.serving.oip import Codec
+from nodeagent.serving.oip import Requests
 from nodeagent.serving.oip_call import Call
 
 INPUTS = [TensorSpec("a", "FP32", (-1, 3)), TensorSpec("b", "INT8", None), TensorSpec("s", "BYTES", (-1,))]
-CODEC = Codec("m", "1", INPUTS, [TensorSpec("y", "FP32", (-1, 3))])
+REQUESTS = Requests(INPUTS, [TensorSpec("y", "FP32", (-1, 3))])
 
 _json = st.recursive(
     st.none() | st.booleans() | st.integers(-(1 << 70), 1 << 70) | st.floats(allow_nan=False) | st.text(max_size=4),
@@ -45,7 +45,7 @@ _request = st.fixed_dictionaries(
 
 def decode(body: bytes, length: str | None) -> None:
     with contextlib.suppress(HttpError):
-        call = CODEC.decode(body, length, lambda response: None)
+        call = REQUESTS.decode(body, length, lambda response: None)
         assert isinstance(call, Call)
         assert all(isinstance(array, np.ndarray) for array in call.feeds())
 
@@ -72,17 +72,17 @@ def test_bytes_that_are_no_json_are_a_400(body: bytes, length: str) -> None:
 def test_json_made_to_hurt_is_a_400(data: str) -> None:
     body = '{"inputs":[{"name":"a","datatype":"FP32","shape":[1,3],"data":%s}]}' % data  # noqa: UP031
     with pytest.raises(HttpError):
-        CODEC.decode(body.encode(), None, lambda response: None)
+        REQUESTS.decode(body.encode(), None, lambda response: None)
 
 
 def test_a_kept_header_is_not_mistaken_for_one_of_another_length() -> None:
-    codec = Codec("m", "1", [TensorSpec("x", "FP32", (-1,))], [TensorSpec("y", "FP32", (-1,))])
+    requests = Requests([TensorSpec("x", "FP32", (-1,))], [TensorSpec("y", "FP32", (-1,))])
     tensor = {"name": "x", "datatype": "FP32", "shape": [2], "parameters": {"binary_data_size": 8}}
     head = json.dumps({"inputs": [tensor]}).encode()
     for values in ([1, 2], [3, 4]):
         raw = np.array(values, "f4").tobytes()
-        call = codec.decode(head + raw, str(len(head)), lambda response: None)
+        call = requests.decode(head + raw, str(len(head)), lambda response: None)
         assert call.feeds()[0].tolist() == values
     for wrong in (raw[:-1], raw + b"x", b""):
         with pytest.raises(HttpError):
-            codec.decode(head + wrong, str(len(head)), lambda response: None)
+            requests.decode(head + wrong, str(len(head)), lambda response: None)
