@@ -21,7 +21,7 @@ def train() -> artifacts.Trained:
     model = classifier.graph(classifier.fit(rows, truth, hidden=12, epochs=300), len(FEATURES), "bearing")
     data = model.SerializeToString()
     rng = np.random.default_rng(3)
-    healthy = np.array([seen(wave(rng, None, 0.0)) for _ in range(400)])
+    healthy = np.array([seen(wave(rng, None, 0.0)) for _ in range(1_200)])
     return artifacts.Trained(
         name="bearing",
         version="1.0",
