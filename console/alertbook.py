@@ -140,6 +140,13 @@ KINDS: Final = (
         latched=True,
     ),
     Kind(
+        "ONE_WAY.NOT_WRITTEN",
+        "3",
+        "no report of a one-way node goes out to its folder",
+        "see that the folder can be written and has room; who watches the node sees it grow old meanwhile",
+        latched=True,
+    ),
+    Kind(
         "OUT_OF_SERVICE.OVERDUE",
         "3",
         "out of service for longer than was expected",

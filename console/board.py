@@ -164,6 +164,8 @@ def unknown_reason(view: NodeView, now_s: float) -> str:
         return "connecting"
     age_s = view.age_s(now_s)
     since = f"unknown since {clock(view.link_since_wall_s)}" if view.link_since_wall_s else "unknown"
+    if view.link is LinkState.ONE_WAY:
+        return f"one-way: {view.link_error or 'nothing is known of it'}"
     if view.link in (LinkState.UP, LinkState.STALE):
         return f"{since}, no telemetry" if age_s is not None else "up, no telemetry yet"
     why = f"{view.link.value}: {view.link_error}" if view.link_error else view.link.value

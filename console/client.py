@@ -88,7 +88,7 @@ TELEMETRY_SILENCE_S = 30.0
 PROBE_S = 100.0
 
 # Fields that came after version 1.0 of the protocol; an agent refuses what it does not know.
-_LATER = frozenset({"change_number", "permit", "approval", "emergency", "owner"})
+_LATER = frozenset({"change_number", "permit", "approval", "emergency", "owner", "brought"})
 T = TypeVar("T")
 Query = dict[str, str | int | float | bool | None]
 
@@ -373,10 +373,12 @@ class AgentClient(DataClient):
         """Which versions of the agent are there, and where an upgrade stands."""
         return await self.get_json(AgentUpgrade, "/upgrade")
 
-    async def begin_upgrade(self, upgrade: str, version: str, *, window_s: float, lease: int | None) -> AgentUpgrade:
+    async def begin_upgrade(
+        self, upgrade: str, version: str, *, window_s: float, lease: int | None, brought: str = ""
+    ) -> AgentUpgrade:
         """Puts an installed version on trial; the agent's supervisor restarts behind the answer."""
         request = UpgradeRequest(
-            node_id=await self.identify(), lease=lease, id=upgrade, version=version, window_s=window_s
+            node_id=await self.identify(), lease=lease, id=upgrade, version=version, window_s=window_s, brought=brought
         )
         return await self._post(AgentUpgrade, "/upgrade", request)
 
@@ -417,6 +419,7 @@ class AgentClient(DataClient):
         request = StageRequest(
             node_id=node_id,
             permit=self._mandate.paper("permit", manifest, node_id),
+            brought=self._mandate.brought(manifest),
             lease=lease,
             id=deployment or uuid.uuid4().hex,
             manifest=manifest,

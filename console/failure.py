@@ -22,6 +22,7 @@ from store.builder import BuildRefused
 from store.bundle import BundleMalformed
 from store.catalog import NodeIdConflict
 from store.errors import StoreError
+from store.receipt import ReceiptRefused
 from store.signers import SignersRefused
 from store.signing import SignatureRefused, SigningFailed
 from store.sshagent import AgentRefused
@@ -46,6 +47,7 @@ EXPECTED = (
     KitMalformed,
     KitRefused,
     NodeIdConflict,
+    ReceiptRefused,
     StoreError,
     SignersRefused,
     SignatureRefused,
@@ -81,7 +83,7 @@ def account(error: BaseException) -> Account:
     if isinstance(error, AgentError):
         return Account(FAILED, f"{error.node}: refused: {error.error.message} ({error.error.code})", error.error.hint)
     if isinstance(error, LinkError):
-        refused = error.state in (LinkState.REFUSED, LinkState.WRONG_PROTOCOL)
+        refused = error.state in (LinkState.REFUSED, LinkState.WRONG_PROTOCOL, LinkState.ONE_WAY)
         return Account(FAILED if refused else NOT_REACHED, f"{error.subject}: {explain(error)}", error.hint)
     if isinstance(error, DeployFailed):
         return Account(FAILED, f"{error.node}: {error.step}: {error.message}", error.hint)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from console.client import AgentClient
+from console.diode.watch import DiodeDesk, OneWayLink, OneWayWatch
 from console.lane import OperateLane
 from console.link.errors import LinkError
 from console.link.node import MONITOR, NodeLink
@@ -40,16 +41,18 @@ class LiveFleet:
         operator: str = "",
         pace: Pace | None = None,
         mandate: Mandate | None = None,
+        diode: DiodeDesk | None = None,
         random_unit: Callable[[], float] = random.random,
     ) -> None:
+        self._diode = diode
         self._pool, self._pace, self._random = pool, pace or Pace(), random_unit
         self._operator, self._mandate = operator, mandate
         self._lanes: list[OperateLane] = []
         self._version = 0
         self._views: dict[str, NodeView] = {}
         self._changed: dict[str, int] = {}
-        self._watches: dict[str, Watch] = {}
-        self._links: dict[str, NodeLink] = {}
+        self._watches: dict[str, Watch | OneWayWatch] = {}
+        self._links: dict[str, NodeLink | OneWayLink] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
         self._news = asyncio.Event()
@@ -89,9 +92,20 @@ class LiveFleet:
             raise ValueError(f"there is a node {address.name} already")
         if len(self._views) >= NODES_MAX:
             raise ValueError(f"a fleet holds at most {NODES_MAX} nodes")
-        link = NodeLink(address, self._pool, role=MONITOR, operator=self._operator)
-        view = NodeView(address=address, link_since_wall_s=time.time())
-        watch = Watch(
+        watch = self._watch_of(NodeView(address=address, link_since_wall_s=time.time()))
+        self._watches[address.name] = watch
+        self._publish(watch.view)
+        if self._group is not None:
+            self._start(address.name)
+
+    def _watch_of(self, view: NodeView) -> Watch | OneWayWatch:
+        address = view.address
+        if address.one_way_key:
+            one_way = OneWayWatch(view, self._diode, self._publish)
+            self._links[address.name] = one_way.link
+            return one_way
+        link = self._links[address.name] = NodeLink(address, self._pool, role=MONITOR, operator=self._operator)
+        return Watch(
             view,
             link,
             AgentClient(link, address.name, node_id=address.node_id),
@@ -100,10 +114,6 @@ class LiveFleet:
             pace=self._pace,
             random_unit=self._random,
         )
-        self._links[address.name], self._watches[address.name] = link, watch
-        self._publish(view)
-        if self._group is not None:
-            self._start(address.name)
 
     async def remove(self, name: str) -> None:
         """Forgets a node and ends its link."""

@@ -26,6 +26,11 @@ FILES_MAX: Final = 200
 FOLDERS_MAX: Final = 2_000
 
 
+def expanded(path: str) -> Path:
+    """A path as a person types it."""
+    return Path(path).expanduser()
+
+
 def take_bundle(folder: Path, path: Path) -> BundleRow:
     """Checks every blob of the archive at `path` and keeps a copy in `folder`. Raises Failure, BundleMalformed."""
     path = path.expanduser()

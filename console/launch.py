@@ -45,11 +45,13 @@ def run_app(args: argparse.Namespace) -> int:
 def open_fleet(home_option: str | None, operator: str, prompter: SeatPrompter) -> Opened:
     """The console's own fleet, not connected yet. Raises OpeningFailed. Blocks, and imports much: for a thread."""
     from console.choices import keep
+    from console.diode.watch import DiodeDesk
     from console.fleet import LiveFleet
     from console.home import address_of, find_home
     from console.link.ready import make_pool
     from console.live import LiveOperations
     from console.mandate import Mandate, Papers
+    from console.receipts import brought
     from console.visits import ThreadBook, Visits
     from store.errors import StoreError
 
@@ -57,9 +59,9 @@ def open_fleet(home_option: str | None, operator: str, prompter: SeatPrompter) -
     try:
         with home.open_catalog() as catalog:
             addresses = [address_of(row) for row in catalog.nodes()]
-        fleet = LiveFleet(
-            addresses, make_pool(home, prompter), operator=operator, mandate=Mandate(find=Papers(home.warrants).find)
-        )
+        diode = DiodeDesk(home.catalog)
+        mandate = Mandate(find=Papers(home.warrants).find, brought=partial(brought, home))
+        fleet = LiveFleet(addresses, make_pool(home, prompter), operator=operator, mandate=mandate, diode=diode)
     except (StoreError, ValueError) as error:
         raise OpeningFailed(str(error)) from error
     operations = LiveOperations(fleet, home.catalog, operator=operator, prompter=prompter)
@@ -68,6 +70,7 @@ def open_fleet(home_option: str | None, operator: str, prompter: SeatPrompter) -
     def close() -> None:
         operations.close()
         book.close()
+        diode.close()
 
     background = (fleet.run, Visits(fleet, book).run)
     return Opened(fleet, operations, background=background, close=close, keep=partial(keep, home))

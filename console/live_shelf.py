@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
-from console import kept
+from console import kept, receipts
 from console.clean import clean, clean_all
 from console.failure import EXPECTED, USAGE, Failure, account
 from console.fleet import LiveFleet
@@ -50,7 +50,10 @@ class LiveShelf:
 
     async def take_bundle(self, path: str) -> str:
         async def take() -> str:
-            row = await asyncio.to_thread(kept.take_bundle, Home(self._path.parent).bundles, Path(path))
+            home, file = Home(self._path.parent), kept.expanded(path)
+            seen = await asyncio.to_thread(receipts.admit, home, file)
+            row = await asyncio.to_thread(kept.take_bundle, home.bundles, file)
+            await asyncio.to_thread(receipts.keep, home, seen, file, subject=row.digest, taken_by=self._operator)
             await self._in_catalog(lambda catalog: catalog.put_bundle(row))
             return row.digest
 

@@ -37,12 +37,14 @@ class PaperRefused(Exception):
 class Mandate:
     """What every change of one command, or of one sitting, carries.
 
-    `find(kind, subject, node id)` looks among the papers at hand.
+    `find(kind, subject, node id)` looks among the papers at hand; `brought(digest)` says by which receipt of a scan
+    station something came to this console, for the node's ledger.
     """
 
     change_number: str = ""
     emergency: str = ""
     find: FindPaper | None = None
+    brought: Callable[[str], str] = lambda _: ""
 
     def paper(self, kind: Kind, subject: str, node_id: str) -> SignedWarrant | None:
         """The paper that counts for this, if there is one."""

@@ -10,7 +10,7 @@ from console.board import Board, NodeState
 from console.charts import P95, RATE, points_of
 from console.latency import bins_of, fitted
 from console.query import disk_percent
-from console.view import Condition
+from console.view import Condition, LinkState
 from nodeagent.protocol import BundleTelemetry, Deployment, Trend
 from widgets.cells import cut, pad, wrap
 from widgets.histogram import bars
@@ -84,7 +84,8 @@ def _not_known(state: NodeState, width: int) -> list[Spans]:
     address = view.address
     way = " via ".join([f"{address.user or ''}@{address.host}:{address.port}".lstrip("@"), *reversed(address.jumps)])
     lines: list[Spans] = [(_label("link"), (view.link.value, "strong"), (f"  {view.link_error}", "base"))]
-    lines.append((_label("address"), (cut(way, width - LABEL_CELLS), "base")))
+    if view.link is not LinkState.ONE_WAY:
+        lines.append((_label("address"), (cut(way, width - LABEL_CELLS), "base")))
     if view.link_hint:
         lines += [(_label("do" if i == 0 else ""), (line, "base")) for i, line in
                   enumerate(wrap(view.link_hint, width - LABEL_CELLS - 1))]  # fmt: skip
@@ -177,6 +178,12 @@ def _host(state: NodeState, width: int, look: Look) -> list[Spans]:
     days = "" if host.disk_days_left is None else f"{host.disk_days_left:.0f} days to full"
     up = f"up {figures.age(host.uptime_s)}   agent {view.status.agent_version if view.status else figures.UNKNOWN}"
     second = f"{figures.whole(host.temperature_c)} °C   {days}   {up}   clock {figures.offset(view.clock_offset_s)}"
+    if view.link is LinkState.ONE_WAY:
+        third = (
+            f"one-way, {view.link_error}: report {view.report_number}, {view.reports_lost} lost; no command goes there"
+        )
+        return [tuple(spans), (_label(""), (cut(second, width - LABEL_CELLS), role)),
+                (_label("diode"), (cut(third, width - LABEL_CELLS), "strong"))]  # fmt: skip
     way = " via ".join([f"{view.address.user}@{view.address.host}".lstrip("@"), *reversed(view.address.jumps)])
     third = f"{figures.milliseconds(view.rtt_ms)} by {view.link_mode or 'ssh'}   {way}"
     return [tuple(spans), (_label(""), (cut(second, width - LABEL_CELLS), role)),

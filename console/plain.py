@@ -21,6 +21,7 @@ from typing import TextIO
 from console.board import Board, survey
 from console.clean import clean
 from console.commands import COMMANDS
+from console.diode.watch import DiodeDesk
 from console.fleet import LiveFleet
 from console.home import Home, address_of, find_home, operator_name
 from console.news import news, settled, summary
@@ -180,7 +181,8 @@ async def _watched(home: Home, operator: str) -> AsyncIterator[LiveFleet]:
     """The console's own fleet, watched with what needs no question: verbs ask for passphrases, the watch does not."""
     from console.link.ready import make_pool
 
-    fleet = LiveFleet(_addresses(home), make_pool(home, Nobody()), operator=operator)
+    diode = DiodeDesk(home.catalog)
+    fleet = LiveFleet(_addresses(home), make_pool(home, Nobody()), operator=operator, diode=diode)
     watching = asyncio.create_task(fleet.run())
     try:
         yield fleet
@@ -188,6 +190,7 @@ async def _watched(home: Home, operator: str) -> AsyncIterator[LiveFleet]:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
         await fleet.aclose()
+        diode.close()
 
 
 async def _session(home: Home, operator: str) -> int:

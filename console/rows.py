@@ -8,7 +8,7 @@ from typing import Final
 from console import figures
 from console.board import NodeState
 from console.query import disk_percent, inferences, worst_p95
-from console.view import Condition
+from console.view import Condition, LinkState
 from widgets.look import Look, Role, Span
 from widgets.status import ALARM, MAINTENANCE, OK, TRIAL, UNKNOWN, WARN, State, glyph, word
 from widgets.table import Column, Row
@@ -85,12 +85,20 @@ def _figures(state: NodeState, now_s: float) -> dict[str, str]:
         "days": ">999" if days is not None and days > 999 else figures.whole(days),
         "temperature": figures.whole(host.temperature_c),
         "offset": figures.offset(view.clock_offset_s),
-        "link": figures.milliseconds(view.rtt_ms),
+        "link": "diode" if view.link is LinkState.ONE_WAY else figures.milliseconds(view.rtt_ms),
         "age": figures.age(view.age_s(now_s)),
     }
 
 
 def _model(state: NodeState, role: Role) -> Span:
+    """What runs there; of a one-way node first as of when, since all that its row shows is of that time."""
+    text, said = _running(state, role)
+    if state.view.link is LinkState.ONE_WAY:
+        return (f"diode, {state.view.link_error} {text}", "dim")
+    return text, said
+
+
+def _running(state: NodeState, role: Role) -> Span:
     bundles = state.bundles
     if not bundles:
         return ("nothing installed", "dim")

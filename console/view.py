@@ -25,6 +25,7 @@ class LinkState(enum.StrEnum):
     REFUSED = "refused"
     NO_AGENT = "no agent"
     WRONG_PROTOCOL = "wrong protocol"
+    ONE_WAY = "one-way"
 
 
 class Condition(enum.IntEnum):
@@ -39,7 +40,11 @@ class Condition(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class NodeAddress:
-    """Where a node is, as the operator named it. `jumps` are `user@host:port`, outermost first."""
+    """Where a node is, as the operator named it. `jumps` are `user@host:port`, outermost first.
+
+    `one_way_key`: the public key that the reports of a node behind a data diode are signed with; such a node has no
+    link. `one_way_age_s`: past this age a report of it says nothing any more.
+    """
 
     name: str
     host: str
@@ -55,6 +60,8 @@ class NodeAddress:
     node_id: str = ""
     identity_files: tuple[str, ...] = ()
     proxy_command: str = ""
+    one_way_key: str = ""
+    one_way_age_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +80,8 @@ class NodeView:
     rtt_ms: float | None = None
     clock_offset_s: float | None = None
     rate_trend: tuple[float | None, ...] = ()
+    report_number: int = 0
+    reports_lost: int = 0
     ledger_break: str = ""
     """Why the node's history is not the continuation of what this console verified; it outlives every reconnect."""
 
@@ -89,13 +98,17 @@ class NodeView:
         age_s = self.age_s(now_s)
         if age_s is None or self.telemetry is None:
             return False
+        if self.link is LinkState.ONE_WAY:
+            return age_s <= self.address.one_way_age_s
         if self.link not in (LinkState.UP, LinkState.STALE):
             return False
         return age_s <= max(UNKNOWN_AFTER_S, UNKNOWN_AFTER_PERIODS * self.telemetry.period_s)
 
     def is_stale(self, now_s: float) -> bool:
-        """Whether live values are to be dimmed."""
+        """Whether values are to be dimmed. What came through a diode is never live."""
         age_s = self.age_s(now_s)
+        if self.link is LinkState.ONE_WAY:
+            return True
         return self.telemetry is None or age_s is None or age_s > STALE_AFTER_PERIODS * self.telemetry.period_s
 
 

@@ -37,6 +37,10 @@ def main(arguments: list[str] | None = None) -> int:
         from nodeagent.stick import main as bring
 
         return bring(arguments[1:], Path(os.environ.get(STATE_VARIABLE, STATE_DEFAULT)))
+    if arguments[:1] == ["export"]:
+        from nodeagent.oneway import main as export
+
+        return export(arguments[1:], Path(os.environ.get(STATE_VARIABLE, STATE_DEFAULT)))
     options = _parser().parse_args(arguments)
     verb = {
         "init": _init,
@@ -77,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("file", type=Path)
     inspect.add_argument("--json", action="store_true")
     verbs.add_parser("import", help="take a bundle from a stick, verified; nothing is activated", add_help=False)
+    verbs.add_parser("export", help="a signed report of the node into a folder, for a data diode", add_help=False)
     verbs.add_parser("pipeline", help="check or try a pipeline.toml on this machine", add_help=False)
     verbs.add_parser("bundle-new", help="begin a bundle from a model and its data", add_help=False)
     verbs.add_parser(

@@ -38,6 +38,8 @@ from nodeagent.state.database import Condition, NotWritable
 from nodeagent.state.forwarder import CODE as SYSLOG_BEHIND
 from nodeagent.state.forwarder import Forwarder
 from nodeagent.state.housekeeping import Housekeeping
+from nodeagent.state.outward import CODE as NOT_WRITTEN
+from nodeagent.state.outward import Outward
 from nodeagent.state.standing import Standing
 from nodeagent.state.syslog_target import parse_target
 from store.blobs import Blobs
@@ -87,6 +89,7 @@ class Node:
             if target is not None
             else None
         )
+        self.outward = Outward(state, settings.one_way) if settings.one_way.folder else None
         self._served = Served(self)
         self._listeners = launcher.listeners
 
@@ -124,6 +127,7 @@ class Node:
             ("housekeeping", self.housekeeping.run()),
             ("reopen", self.housekeeping.reopen()),
             *([("syslog", self.forwarder.run())] if self.forwarder is not None else []),
+            *([("one way", self.outward.run())] if self.outward is not None else []),
         ]
 
     async def close(self) -> None:
@@ -232,6 +236,7 @@ class Node:
         self.telemeter.disk_days_left = self.housekeeping.disk_days_left
         await self.board.look(telemetry)
         await self._look_at_syslog()
+        await self._look_outward()
 
     async def _look_at_syslog(self) -> None:
         if self.forwarder is None:
@@ -240,6 +245,14 @@ class Node:
             await self.board.report(behind)
         elif not self.forwarder.error:
             await self.board.settle(SYSLOG_BEHIND, [str(self.forwarder.target)])
+
+    async def _look_outward(self) -> None:
+        if self.outward is None:
+            return
+        if (unwritten := self.outward.condition()) is not None:
+            await self.board.report(unwritten)
+        else:
+            await self.board.settle(NOT_WRITTEN, [self._settings.one_way.folder])
 
     async def _pipeline_text(self, digest: str) -> str:
         """The pipeline of an active bundle, for the alert rules in it; "" where it has none. Raises ValueError."""

@@ -8,7 +8,7 @@ refused in requests and ignored in answers, so that one version of skew works in
 from __future__ import annotations
 
 import enum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -18,6 +18,9 @@ API = "/agent/v1"
 # What a request may say of its sender: a name, written down as a claim, and a role, which can only lower the socket's.
 OPERATOR_HEADER = "X-Outstation-Operator"
 ROLE_HEADER = "X-Outstation-Role"
+# What the reports of a one-way node are signed for.
+ONE_WAY_NAMESPACE = "outstation-status"
+ONE_WAY_BYTES_MAX = 4 << 20
 
 # What one request or answer may hold. The server refuses more with LIMIT.*; the client never asks for more.
 JSON_BYTES_MAX = 1 << 20
@@ -80,6 +83,7 @@ class AlertState(enum.StrEnum):
 
 
 ReviewReason = Literal["alarm", "uncertain", "second opinion", "normal"]
+Brought = Annotated[str, msgspec.Meta(max_length=512)]
 Owner = Literal["operator", "node", "bundle", "network", "outstation"]
 
 
@@ -508,6 +512,35 @@ class LedgerPage(msgspec.Struct, frozen=True, kw_only=True):
     head_hash: str
 
 
+class RecordsHead(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest record of a bundle, without its values; None: nothing was recorded yet."""
+
+    bundle: str
+    records_total: int
+    newest: Record | None = None
+
+
+class OneWayReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a node behind a data diode tells of itself, as a signed file: see "One-way nodes" in docs/protocol.md.
+
+    `sequence` rises by one with each report and never restarts, so that loss and replay are seen. `wall_us` is the
+    node's own clock. `ledger` holds entries that follow each other and end at the head.
+    """
+
+    format: Literal[1] = 1
+    node_id: str
+    sequence: int
+    every_s: float
+    boot_id: str
+    boottime_us: int
+    wall_us: int
+    status: Status
+    records: list[RecordsHead] = []
+    ledger: list[LedgerEntry] = []
+    ledger_head_seq: int = 0
+    ledger_head_hash: str = ""
+
+
 class TrendPoint(msgspec.Struct, frozen=True, array_like=True):
     """One rollup of a node by its wall clock. Means; of latency the worst. None: not known, never zero."""
 
@@ -645,7 +678,8 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
 class StageRequest(Write, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """POST deployments: `id` makes it idempotent. Both blobs may still be missing; the answer lists what is.
 
-    `permit`: lets a bundle below the floor in, once, on this node.
+    `permit`: lets a bundle below the floor in, once, on this node. `brought`: by which receipt of a scan station it
+    came to the console, for the ledger.
     """
 
     id: str
@@ -653,6 +687,7 @@ class StageRequest(Write, frozen=True, kw_only=True, forbid_unknown_fields=True)
     signature: str
     window_s: float = 600.0
     permit: SignedWarrant | None = None
+    brought: Brought = ""
 
 
 class DeploymentRequest(Write, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -948,10 +983,11 @@ class PatchRequest(Write, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class ImportRequest(Write, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """POST imports: a bundle from a stick, by the digests of its manifest and signature."""
+    """POST imports: a bundle from a stick, by the digests of its manifest and signature; `brought` as for stage."""
 
     manifest: str
     signature: str
+    brought: Brought = ""
 
 
 class Imported(msgspec.Struct, frozen=True, kw_only=True):
@@ -1076,11 +1112,12 @@ class AgentUpgrade(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UpgradeRequest(Write, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """POST upgrade: an installed version of the agent on trial; the same `id` is done once."""
+    """POST upgrade: an installed version of the agent on trial; the same `id` is done once. `brought` as for stage."""
 
     id: str
     version: str
     window_s: float = 120.0
+    brought: Brought = ""
 
 
 class UpgradeEnd(Write, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -108,10 +108,15 @@ class WriteBack:
 
 @dataclasses.dataclass(frozen=True)
 class Policy:
-    """What a change has to bring along: a number of the plant's own books, a second person's signature."""
+    """What a change has to bring along: a number of the plant's own books, a second person's signature.
+
+    `scan_receipt`: what `outstation-agent import` takes needs a receipt by a scan station of STATE/scan_signers.
+    """
 
     change_number: bool = False
     second_person: bool = False
+    scan_receipt: bool = False
+    scan_days: float = 7.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,6 +124,15 @@ class Syslog:
     """Where every ledger entry goes as RFC 5424: `unix:PATH`, `udp:HOST:PORT`, `tcp:HOST:PORT`, or "" for nowhere."""
 
     target: str = "unix:/dev/log"
+
+
+@dataclasses.dataclass(frozen=True)
+class OneWay:
+    """Behind a data diode: a signed report into `folder` (empty: none) every `every_s`; the newest `keep` stay."""
+
+    folder: str = ""
+    every_s: float = 60.0
+    keep: int = 120
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,6 +151,7 @@ class Settings:
     write_back: WriteBack = WriteBack()
     policy: Policy = Policy()
     syslog: Syslog = Syslog()
+    one_way: OneWay = OneWay()
 
     def run_dir(self, state: Path) -> Path:
         """The folder of the sockets."""
@@ -176,6 +191,8 @@ def parse(text: str, *, name: str = FILE_NAME) -> Settings:
         parse_target(settings.syslog.target)
     except TargetError as error:
         raise SettingsError(f"{name}:{_line(text, 'target', 'syslog')}: syslog.target: {error}") from error
+    if settings.one_way.folder and not (settings.one_way.every_s >= 1.0 and settings.one_way.keep >= 1):
+        raise SettingsError(f"{name}:{_line(text, 'one_way')}: one_way.every_s and one_way.keep are at least 1")
     if settings.node.access not in ("operate", "monitor"):
         raise SettingsError(f"{name}:{_line(text, 'access')}: access is operate or monitor")
     return settings

@@ -9,7 +9,9 @@ import argparse
 import hashlib
 import io
 import os
+import pwd
 import sys
+import time
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,11 +19,14 @@ import msgspec
 
 from nodeagent.local import Failed, ask
 from nodeagent.protocol import API, BlobState, Imported, ImportRequest, Status
-from nodeagent.settings import SettingsError, load
+from nodeagent.settings import Policy, SettingsError, load
+from store import receipt
 from store.archive import Archive, read_archive
 from store.bundle import BundleMalformed
 from store.errors import StoreError
+from store.receipt import ReceiptRefused
 
+SCAN_SIGNERS_NAME = "scan_signers"
 PIECE_BYTES = 4 << 20
 ROUNDS_MAX = 6
 VERIFY_S = 400.0
@@ -32,12 +37,17 @@ def main(arguments: list[str], state_default: Path) -> int:
     parser = argparse.ArgumentParser(prog="outstation-agent import", description=__doc__.splitlines()[0])
     parser.add_argument("--state", type=Path, default=state_default, help="the node's folder")
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE.ostn")
+    parser.add_argument("--receipt", type=Path, metavar="FILE", help="a scan station's (default: FILE.ostn.receipt)")
     asked = parser.parse_args(arguments)
     for file in asked.files:
         try:
-            socket = load(asked.state).run_dir(asked.state) / "agent.sock"
+            settings = load(asked.state)
+            seen = admitted(asked.state, settings.policy, file, asked.receipt)
             with read_archive(file) as archive:
-                taken = bring(socket, archive)
+                taken = bring(settings.run_dir(asked.state) / "agent.sock", archive, brought=seen)
+        except ReceiptRefused as error:
+            print(f"outstation-agent import: {error}\n  next: {error.hint}", file=sys.stderr)
+            return 1
         except (Failed, SettingsError, BundleMalformed, StoreError) as error:
             print(f"outstation-agent import: {file}: {error}", file=sys.stderr)
             return 1
@@ -45,14 +55,30 @@ def main(arguments: list[str], state_default: Path) -> int:
     return 0
 
 
-def bring(socket: Path, archive: Archive) -> Imported:
+def admitted(state: Path, policy: Policy, file: Path, given: Path | None) -> str:
+    """By which receipt the file came, for the ledger; "" where none is asked. Raises ReceiptRefused, StoreError."""
+    if not policy.scan_receipt:
+        return ""
+    signers = state / SCAN_SIGNERS_NAME
+    try:
+        allowed = signers.read_text("utf-8") if signers.exists() else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise ReceiptRefused(f"{signers} cannot be read: {error}", "correct it") from error
+    found = given or receipt.beside(file)
+    seen = receipt.check(file, found, allowed, kind="signed", days_max=policy.scan_days, now_s=time.time())
+    return f"{seen}, taken on the node by {pwd.getpwuid(os.getuid()).pw_name}"[:512]
+
+
+def bring(socket: Path, archive: Archive, *, brought: str = "") -> Imported:
     """Gives the agent what it does not have. Raises Failed with the agent's reason."""
     if archive.signature_bytes is None:
         raise Failed("the bundle is not signed; sign it with `outstation bundle sign`")
     signature = archive.signature_bytes
     small = {_digest(data): data for data in (archive.manifest_bytes, signature)}
     node_id = msgspec.json.decode(ask(socket, "GET", f"{API}/status"), type=Status).node_id
-    request = ImportRequest(node_id=node_id, manifest=archive.manifest_digest, signature=_digest(signature))
+    request = ImportRequest(
+        node_id=node_id, manifest=archive.manifest_digest, signature=_digest(signature), brought=brought
+    )
     for _ in range(ROUNDS_MAX):
         answer = ask(socket, "POST", f"{API}/imports", msgspec.json.encode(request), timeout_s=VERIFY_S)
         taken = msgspec.json.decode(answer, type=Imported)

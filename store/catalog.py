@@ -43,7 +43,11 @@ CREATE TABLE deployments (
   ended_wall_s REAL
 );
 CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-"""
+""",
+    "0002_one_way": """
+ALTER TABLE nodes ADD COLUMN one_way_key TEXT NOT NULL DEFAULT '';
+ALTER TABLE nodes ADD COLUMN one_way_age_s REAL NOT NULL DEFAULT 0;
+""",
 }
 
 
@@ -65,6 +69,8 @@ class NodeRow:
     node_id: str = ""
     identity_files: tuple[str, ...] = ()
     proxy_command: str = ""
+    one_way_key: str = ""
+    one_way_age_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ class Change:
     window_s: float
     operator: str
     break_lease: bool = False
+    brought: str = ""
 
 
 async def switch(reach: Reach, change: Change, tell: Tell) -> AgentUpgrade:
@@ -49,7 +50,9 @@ async def switch(reach: Reach, change: Change, tell: Tell) -> AgentUpgrade:
                 Step("trial", f"{now.running} stays beside it, and is back in {change.window_s:.0f} s unless confirmed")
             )
             id_ = uuid.uuid4().hex
-            begun = await client.begin_upgrade(id_, change.version, window_s=change.window_s, lease=lease.token)
+            begun = await client.begin_upgrade(
+                id_, change.version, window_s=change.window_s, lease=lease.token, brought=change.brought
+            )
         try:
             left_s = (begun.seconds_left or change.window_s) - MARGIN_S
             done = await _prove_and_confirm(reach, change, begun, serving, left_s, lease.token)

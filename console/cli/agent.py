@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+from dataclasses import dataclass
 from pathlib import Path
 
-from console.bootstrap.install import bring
+from console.bootstrap.install import Step, Tell, bring
 from console.bootstrap.plan import Plan, Wish
 from console.bootstrap.upgrade import Change, switch
-from console.cli.arguments import add_break_lease, add_verb, add_yes, duration_s
-from console.cli.bootstrap import Telling, places_of, planned, reached, refuse
-from console.cli.kit import add_signers, verified_kit
+from console.cli.arguments import add_break_lease, add_receipt, add_verb, add_yes, duration_s
+from console.cli.bootstrap import Telling, places_of, planned, reached
+from console.cli.kit import add_signers, taken_kit
 from console.cli.session import Session
-from console.failure import EXPECTED, FAILED, NOT_REACHED, OK, Account, Failure, account
+from console.cli.upgrades import PARALLEL, PARALLEL_MAX, upgrade_all
+from console.failure import NOT_REACHED, OK, Account, Failure, account
 from console.kit.file import Kit
 from console.lease import held_lease
 from console.link.errors import LinkError
+from console.receipts import brought
 from console.view import NodeAddress
 from console.wire import AgentError
 from nodeagent.protocol import AgentUpgrade
@@ -29,18 +32,29 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     shown = add_verb(group, "show", show, summary="which version runs, and how the last upgrade ended")
     shown.add_argument("nodes", nargs="*", metavar="NODE")
     upgraded = add_verb(group, "upgrade", upgrade, summary="put the agent of a kit on trial, then keep it")
-    upgraded.add_argument("nodes", nargs="+", metavar="NODE", help="one after the other; the first that fails ends it")
+    upgraded.add_argument("nodes", nargs="+", metavar="NODE", help="the first alone, then a few at a time")
     upgraded.add_argument("--kit", type=Path, required=True, metavar="FILE")
     add_signers(upgraded)
     upgraded.add_argument(
         "--confirm-within", type=duration_s, default=120.0, metavar="TIME", help="how long a node waits for the confirm"
     )
+    upgraded.add_argument(
+        "--parallel", type=_parallel, default=PARALLEL, metavar="N", help=f"how many at a time (default: {PARALLEL})"
+    )
+    upgraded.add_argument("--no-canary", action="store_true", help="do not wait for the first before the others")
+    add_receipt(upgraded)
     add_break_lease(upgraded)
     add_yes(upgraded)
     back = add_verb(group, "rollback", rollback, summary="end the trial of another version now")
     back.add_argument("node", metavar="NODE")
     add_break_lease(back)
     add_yes(back)
+
+
+def _parallel(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= PARALLEL_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {PARALLEL_MAX}")
+    return int(text)
 
 
 async def show(session: Session, args: argparse.Namespace) -> int:
@@ -72,67 +86,101 @@ def _row(name: str, told: AgentUpgrade | Account) -> tuple[str, ...]:
 
 
 async def upgrade(session: Session, args: argparse.Namespace) -> int:
-    """Brings, switches, proves, keeps. Exit code 1 at the first node that went back; those before it are upgraded."""
-    addresses = session.addresses(args.nodes)
-    kit, signer = await asyncio.to_thread(verified_kit, session, args.kit, args.signers)
-    done: list[str] = []
+    """Asks once; then brings, switches, proves and keeps each. Exit code: that of the first that failed.
+
+    A node that failed went back by itself, those before it are upgraded, the others are as they were.
+    """
+    addresses = {address.name: address for address in session.addresses(args.nodes)}
+    kit, signer = await asyncio.to_thread(taken_kit, session, args.kit, args.signers, args.receipt)
     with kit:
-        signed_by = f"{signer.principal}, key {signer.fingerprint}"
-        for address in addresses:
-            try:
-                code = await _upgrade_one(session, args, address, kit, signed_by)
-            except (*EXPECTED, Failure):
-                _say_rest(session, done, address.name, args.nodes)
-                raise
-            if code != OK:
-                _say_rest(session, done, address.name, args.nodes)
-                return code
-            done.append(address.name)
-    return OK
-
-
-def _say_rest(session: Session, done: list[str], failed: str, names: list[str]) -> None:
-    rest = names[len(done) + 1 :]
-    if not session.as_json and (done or rest):
-        session.line(f"upgraded: {', '.join(done) or 'none'}; failed: {failed}; not tried: {', '.join(rest) or 'none'}")
-    session.flush()
-
-
-async def _upgrade_one(
-    session: Session, args: argparse.Namespace, address: NodeAddress, kit: Kit, signed_by: str
-) -> int:
-    prefix, state = places_of(address)
-    if not prefix:
-        raise Failure(
-            f"the agent on {address.name} was not put there by bootstrap",
-            f"`outstation node bootstrap {address.name} --kit FILE` puts it into a folder of versions",
+        await _agree(session, args, list(addresses), kit.manifest.version)
+        work = _Work(session, args, kit, f"{signer.principal}, key {signer.fingerprint}", len(addresses) == 1)
+        if work.alone:
+            (address,) = addresses.values()
+            work.told(address.name, await work.one(address))
+            return OK
+        course = await upgrade_all(
+            list(addresses),
+            lambda name: work.one(addresses[name]),
+            work.told,
+            parallel=args.parallel,
+            canary=not args.no_canary,
         )
-    async with reached(session, address) as node:
-        plan = await planned(session, node, kit, Wish(prefix, state), signed_by)
-        if plan.refusals:
-            return refuse(session, address.name, plan)
-        said = (
-            f"{address.name}: the agent becomes {plan.version}; models go on, and it goes back by itself unless kept."
-        )
-        await session.agreed(said, address.name)
-        python = await bring(node, plan, kit, Telling(session))
-        change = Change(address.name, plan.version, args.confirm_within, session.operator, args.break_lease)
-        async with session.operate([address.name]) as lane:
-            now = await switch(lane, change, Telling(session))
-        places = {"prefix": plan.prefix, "state": plan.state, "version": plan.version}
-        keep = [name for name in (now.launcher, now.previous) if name]
-        await node.ask(python, "settle", verb="settle", **places, keep=keep)
-    return _told(session, address, plan, now)
+    if not session.as_json:
+        done, failed, rest = (", ".join(names) or "none" for names in (course.done, course.failed, course.rest))
+        session.line(f"upgraded: {done}; failed: {failed}; not tried: {rest}")
+    return course.code
 
 
-def _told(session: Session, address: NodeAddress, plan: Plan, now: AgentUpgrade) -> int:
-    if session.as_json:
-        session.json({"node": address.name, "upgrade": now})
-        return OK if now.running == plan.version else FAILED
-    session.line(f"{address.name} runs {now.running}")
-    if now.launcher != now.running:
-        session.line("  running workers and the launcher stay as they are until the node starts anew")
-    return OK if now.running == plan.version else FAILED
+async def _agree(session: Session, args: argparse.Namespace, names: list[str], version: str) -> None:
+    many = f"{names[0]} first, then " if not args.no_canary else ""
+    how = f" {many}{args.parallel} at a time, no more once one fails." if len(names) > 1 else ""
+    said = (
+        f"{', '.join(names)}: the agent becomes {version}; models go on, and it goes back by itself unless kept.{how}"
+    )
+    await session.agreed(said, names[0] if len(names) == 1 else str(len(names)))
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One command's upgrades. `alone`: there is one node, and its steps are told; of many each has one line."""
+
+    session: Session
+    args: argparse.Namespace
+    kit: Kit
+    signed_by: str
+    alone: bool
+
+    async def one(self, address: NodeAddress) -> AgentUpgrade:
+        """Brings, switches, proves, keeps. Raises what is expected, Failure."""
+        session, args, (prefix, state) = self.session, self.args, places_of(address)
+        if not prefix:
+            raise Failure(
+                f"the agent on {address.name} was not put there by bootstrap",
+                f"`outstation node bootstrap {address.name} --kit FILE` puts it into a folder of versions",
+            )
+        async with reached(session, address) as node:
+            plan = await planned(session, node, self.kit, Wish(prefix, state), self.signed_by, shown=self.alone)
+            if plan.refusals:
+                raise _cannot(address.name, plan)
+            tell: Tell = Telling(session) if self.alone else _nothing
+            python = await bring(node, plan, self.kit, tell)
+            by = await asyncio.to_thread(brought, session.home, f"sha256:{self.kit.digest}")
+            change = Change(address.name, plan.version, args.confirm_within, session.operator, args.break_lease, by)
+            async with session.operate([address.name]) as lane:
+                now = await switch(lane, change, tell)
+            places = {"prefix": plan.prefix, "state": plan.state, "version": plan.version}
+            keep = [name for name in (now.launcher, now.previous) if name]
+            await node.ask(python, "settle", verb="settle", **places, keep=keep)
+        if now.running != plan.version:
+            raise Failure(f"{address.name} runs {now.running}, not {plan.version}: {now.reason} {now.text}".rstrip())
+        return now
+
+    def told(self, name: str, answer: AgentUpgrade | Account) -> None:
+        """One line a node, as it ends."""
+        session = self.session
+        if session.as_json:
+            told = {"upgrade": None, "error": answer.what} if isinstance(answer, Account) else {"upgrade": answer}
+            session.json({"node": name, **told})
+        elif isinstance(answer, Account):
+            session.line(f"{name} FAILED: {answer.what}")
+            if answer.hint:
+                session.line(f"  next: {answer.hint}")
+        else:
+            later = "; workers and launcher stay as they are until it starts anew"
+            session.line(f"{name} runs {answer.running}" + (later if answer.launcher != answer.running else ""))
+        session.flush()
+
+
+def _nothing(step: Step) -> None:
+    """Of many nodes no steps are told: their lines would be mixed."""
+
+
+def _cannot(name: str, plan: Plan) -> Failure:
+    """Why the kit does not fit, each reason with its fix."""
+    reasons = "; ".join(f"{no.code}: {no.reason}" for no in plan.refusals)
+    fixes = "; ".join(no.fix for no in plan.refusals)
+    return Failure(f"{name} cannot take this agent; nothing was changed: {reasons}", fixes)
 
 
 async def rollback(session: Session, args: argparse.Namespace) -> int:

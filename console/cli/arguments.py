@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import tomllib
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 from console.cli.session import Session
@@ -40,6 +41,14 @@ def add_break_lease(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="take the node from whoever is changing it now; both names go into its ledger",
     )
+
+
+def add_receipt(parser: argparse.ArgumentParser) -> None:
+    """`--receipt FILE`; `seen` is what a caller has of a folder that came as a whole."""
+    parser.add_argument(
+        "--receipt", type=Path, metavar="FILE", help="a scan station's receipt (default: beside the file, FILE.receipt)"
+    )
+    parser.set_defaults(seen=None)
 
 
 def add_change(parser: argparse.ArgumentParser, *, emergency: bool = False) -> None:

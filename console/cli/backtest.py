@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from console.cli.arguments import add_verb, duration_s
-from console.cli.bundle import find_bundle
+from console.cli.bundle import taken_bundle
 from console.cli.session import Session
 from console.client import AgentClient
 from console.failure import FAILED, NOT_REACHED, OK, USAGE, Failure
@@ -45,7 +45,7 @@ async def backtest(session: Session, args: argparse.Namespace) -> int:
     """Nothing on the node changes. Exit code 1 when the bundle agrees less than it should, 3 when nothing is known."""
     if not 0 < args.limit <= LIMIT_MAX:
         raise Failure(f"--limit is 1 to {LIMIT_MAX}", code=USAGE)
-    path = find_bundle(session, args.bundle).absolute()
+    path = taken_bundle(session, args.bundle).absolute()
     with read_archive(path) as archive:
         facts = archive.facts()
     async with session.client(args.node) as client:

@@ -16,8 +16,8 @@ from console.bootstrap.install import Identity, Installed, Step, install, prove
 from console.bootstrap.node import BootstrapNode
 from console.bootstrap.plan import PYTHON_MIN, STARTS, Plan, Wish, make_plan, usual_places
 from console.bootstrap.shell import Shell
-from console.cli.arguments import add_verb, add_yes
-from console.cli.kit import add_signers, verified_kit
+from console.cli.arguments import add_receipt, add_verb, add_yes
+from console.cli.kit import add_signers, taken_kit
 from console.cli.node import remove_node
 from console.cli.session import Session
 from console.client import AgentClient
@@ -43,6 +43,7 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     booted.add_argument("name", metavar="NODE", help="a node of the catalog; `node add --unseen` adds one")
     booted.add_argument("--kit", type=Path, required=True, metavar="FILE")
     add_signers(booted)
+    add_receipt(booted)
     booted.add_argument("--allow-signer", type=Path, metavar="FILE", help="who may sign bundles for the node")
     booted.add_argument("--check", action="store_true", help="only look, and say what would be done")
     add_wishes(booted)
@@ -64,7 +65,7 @@ async def bootstrap_node(session: Session, args: argparse.Namespace) -> int:
     """Looks, says, asks, installs, proves, and keeps the way to the agent."""
     (address,) = session.addresses([args.name])
     allowed = _read_allowed(args.allow_signer)
-    kit, signer = await asyncio.to_thread(verified_kit, session, args.kit, args.signers)
+    kit, signer = await asyncio.to_thread(taken_kit, session, args.kit, args.signers, args.receipt)
     wish = Wish(args.prefix, args.state, args.start, args.python)
     with kit:
         async with reached(session, address) as node:
@@ -99,15 +100,19 @@ async def reached(session: Session, address: NodeAddress) -> AsyncIterator[Boots
         yield BootstrapNode(Shell(connection, address.name))
 
 
-async def planned(session: Session, node: BootstrapNode, kit: Kit, wish: Wish, signed_by: str) -> Plan:
-    """The account's places are known only once it was looked at: root's differ."""
+async def planned(
+    session: Session, node: BootstrapNode, kit: Kit, wish: Wish, signed_by: str, *, shown: bool = True
+) -> Plan:
+    """The account's places are known only once it was looked at: root's differ. `shown`: the person sees it."""
     facts = await node.look(*usual_places(wish, is_root=False))
     if facts.is_root:
         facts = await node.look(*usual_places(wish, is_root=True))
     plan = make_plan(facts, kit.manifest, kit.digest, wish)
+    if not shown:
+        return plan
     if session.as_json:
-        shown = dataclasses.asdict(dataclasses.replace(plan, target=None, runtime=None))
-        session.json({"plan": {**shown, "agent": plan.agent, "socket": plan.socket}})
+        told = dataclasses.asdict(dataclasses.replace(plan, target=None, runtime=None))
+        session.json({"plan": {**told, "agent": plan.agent, "socket": plan.socket}})
     else:
         _show(session, node.name, facts, plan, signed_by)
     session.flush()

@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 
 from console import copies, figures
-from console.carry import SITE, CarryRefused, Index, Packing, open_carried
+from console.carry import INDEX_NAME, SITE, CarryRefused, Index, Packing, open_carried
 from console.cli import bundle, inventory, ledger
-from console.cli.arguments import add_verb, add_yes
+from console.cli.arguments import add_receipt, add_verb, add_yes
 from console.cli.keys import add_key, signer_of
-from console.cli.kit import SIGNERS_NAME
+from console.cli.kit import KITS, SIGNERS_NAME
 from console.cli.session import Session
 from console.copies import Header
 from console.failure import OK, Failure
@@ -22,9 +22,8 @@ from console.home import address_of, row_of
 from console.inventory.site import encode, site_of
 from console.kit.file import open_kit
 from console.link.hostkeys import HostKeys
+from console.receipts import admit, keep
 from store import durable
-
-KITS = "kits"
 
 
 def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -43,6 +42,7 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     taken.add_argument("--ledger-signers", type=Path, metavar="FILE", help="whose ledger copies are taken")
     taken.add_argument("--unsigned", action="store_true", help="take unsigned ledger copies too, each after asking")
     taken.add_argument("--update", action="store_true", help="also change nodes that are known here")
+    add_receipt(taken)
     add_yes(taken)
 
 
@@ -95,7 +95,15 @@ async def _pack_into(session: Session, args: argparse.Namespace, packing: Packin
 
 async def unpack(session: Session, args: argparse.Namespace) -> int:
     """Nodes as `site import` takes them, bundles as `catalog import`, ledgers as `ledger import`; kits are kept."""
+    seen = await asyncio.to_thread(admit, session.home, args.folder / INDEX_NAME, given=args.receipt)
     index = await asyncio.to_thread(open_carried, args.folder)
+    for file in index.files:
+        taken = file.path(args.folder)
+        keep(session.home, seen, taken, subject=f"sha256:{file.sha256}", taken_by=session.operator)
+    if seen is not None:
+        own = f"sha256:{seen.receipt.sha256}"
+        keep(session.home, seen, args.folder / INDEX_NAME, subject=own, taken_by=session.operator)
+        session.line(f"the whole folder, by its {INDEX_NAME}: {seen}")
     _say(session, index)
     codes = []
     before = {address.name for address in session.addresses()}
@@ -106,7 +114,7 @@ async def unpack(session: Session, args: argparse.Namespace) -> int:
         _give_identity(session, args.identity, before)
     bundles = [file.path(args.folder) for file in index.of("bundle")]
     if bundles:
-        codes.append(await bundle.import_bundles(session, argparse.Namespace(files=bundles)))
+        codes.append(await bundle.import_bundles(session, argparse.Namespace(files=bundles, receipt=None, seen=seen)))
     await asyncio.to_thread(_take_kits, session, args.folder, index)
     await _take_signers(session, args.folder, index)
     ledgers = [file.path(args.folder) for file in index.of("ledger")]

@@ -10,7 +10,7 @@ import uuid
 from console import figures
 from console.clean import clean
 from console.cli.arguments import add_break_lease, add_change, add_verb, add_yes, duration_s
-from console.cli.bundle import find_bundle
+from console.cli.bundle import taken_bundle
 from console.cli.ledger import witness
 from console.cli.session import Session
 from console.cli.transfer import add_transfer, seeds_of, shipping_of
@@ -81,7 +81,7 @@ def gate_of(args: argparse.Namespace) -> GateOrder | None:
 
 async def deploy_bundle(session: Session, args: argparse.Namespace) -> int:
     """Passport, a second step by the person, then everything up to the trial."""
-    with read_archive(find_bundle(session, args.bundle)) as archive:
+    with read_archive(taken_bundle(session, args.bundle)) as archive:
         if args.dry_run:
             async with session.client(args.node) as client:
                 return _show_passport(session, args.node, await check_passport(client, archive))

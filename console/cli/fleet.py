@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from console import figures
-from console.board import suppressing
+from console.board import NodeState, suppressing
 from console.cli.arguments import add_verb, add_yes
+from console.cli.diode import one_way_states, status_json
 from console.cli.ledger import opened
 from console.cli.session import Session
 from console.client import AgentClient
@@ -57,18 +58,33 @@ async def _from_each(
 
 async def status(session: Session, args: argparse.Namespace) -> int:
     """One line a node; exit code 3 when one is not reached: unknown is never ok. A broken ledger is an alarm, and 1."""
-    found = await _from_each(session, args.nodes, lambda client: client.status())
+    addresses = session.addresses(args.nodes)
+    behind = one_way_states(session, [address for address in addresses if address.one_way_key])
+    linked = [address.name for address in addresses if not address.one_way_key]
+    found = await _from_each(session, linked, lambda client: client.status()) if linked or not behind else []
     with opened(session) as histories:
         breaks = {broken.node_id: str(broken) for broken in histories.breaks()}
     ids = {address.name: address.node_id for address in session.addresses()}
     broken = {name: breaks[told] for name, answer, _ in found
               if (told := ids.get(name) or (answer.node_id if answer else "")) in breaks}  # fmt: skip
     if session.as_json:
-        session.json([_status_json(name, answer, failure, broken.get(name, "")) for name, answer, failure in found])
+        shown = [_status_json(name, answer, failure, broken.get(name, "")) for name, answer, failure in found]
+        session.json([*shown, *map(status_json, behind)])
     else:
         rows = [_status_row(name, answer, failure, broken.get(name, "")) for name, answer, failure in found]
+        rows += [_one_way_row(state) for state in behind]
         session.table(("STATE", "NODE", "MODEL", "INF/S", "P95 ms", "CPU %", "DISK", "NOTE"), rows, right=(3, 4, 5, 6))
-    return max(_code(found), FAILED) if broken else _code(found)
+    unknown = NOT_REACHED if any(not state.known for state in behind) else OK
+    return max(_code(found), unknown, FAILED if broken else OK)
+
+
+def _one_way_row(state: NodeState) -> tuple[str, ...]:
+    """What its newest report says, and as of when; nothing of it where that is too old."""
+    view = state.view
+    if not state.known or view.status is None:
+        return ("UNKN", view.name, "?", "?", "?", "?", "?", state.reason)
+    word, name, *cells, note = _status_row(view.name, view.status, None, view.ledger_break)
+    return (word, name, *cells, f"diode, {view.link_error}. {note}".strip(" "))
 
 
 def _status_json(name: str, answer: Status | None, failure: Account | None, broken: str) -> dict[str, object]:

@@ -18,11 +18,13 @@ from console.failure import OK, Failure
 from console.kit.build import SOURCE, Order, build
 from console.kit.file import KIT_NAMESPACE, Kit, open_kit, sign_kit
 from console.kit.manifest import PLATFORMS
+from console.receipts import admit, keep
 from store import signing
 from store.errors import from_os
 
 PYTHON_DEFAULT = "3.11"
 SIGNERS_NAME = "kit_signers"
+KITS = "kits"
 
 
 def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -144,6 +146,14 @@ def read_signers(session: Session, path: Path | None) -> str:
         raise Failure(f"nobody may sign kits: there is no {file}", hint) from error
     except OSError as error:
         raise from_os(error, "read", file) from error
+
+
+def taken_kit(session: Session, path: Path, signers: Path | None, receipt: Path | None) -> tuple[Kit, signing.Signer]:
+    """As `verified_kit`, for what goes to a node: a file from outside comes in as the site's policy asks."""
+    seen = admit(session.home, path, given=receipt) if path.parent != session.home.path / KITS else None
+    kit, signer = verified_kit(session, path, signers)
+    keep(session.home, seen, path, subject=f"sha256:{kit.digest}", taken_by=session.operator)
+    return kit, signer
 
 
 def verified_kit(session: Session, path: Path, signers: Path | None) -> tuple[Kit, signing.Signer]:

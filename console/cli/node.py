@@ -134,11 +134,13 @@ async def list_nodes(session: Session, args: argparse.Namespace) -> int:
     if not addresses:
         session.line("no nodes yet; add one with `outstation node add NAME USER@HOST`")
         return OK
-    rows = [
-        (a.name, a.site, a.line, a.machine, f"{a.user}@{a.host}:{a.port}", " ".join(a.jumps) or "-") for a in addresses
-    ]
+    rows = [(a.name, a.site, a.line, a.machine, _address_text(a), " ".join(a.jumps) or "-") for a in addresses]
     session.table(("NODE", "SITE", "LINE", "MACHINE", "ADDRESS", "JUMPS"), rows)
     return OK
+
+
+def _address_text(address: NodeAddress) -> str:
+    return "one-way" if address.one_way_key else f"{address.user}@{address.host}:{address.port}"
 
 
 async def show_node(session: Session, args: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from console.cli import rollout_text
 from console.cli.arguments import add_change, add_verb, add_yes, duration_s
-from console.cli.bundle import find_bundle
+from console.cli.bundle import taken_bundle
 from console.cli.session import Session
 from console.cli.transfer import add_budget, seeds_of
 from console.failure import FAILED, NOT_REACHED, OK, USAGE, Failure
@@ -96,7 +96,7 @@ def _rows(session: Session) -> Rollouts:
 async def make_plan(session: Session, args: argparse.Namespace) -> int:
     """Stored, never edited, and readable before it is started."""
     policy = narrowed(_policy(args.policy), args.nodes)
-    path = find_bundle(session, args.bundle).absolute()
+    path = taken_bundle(session, args.bundle).absolute()
     with await asyncio.to_thread(read_archive, path) as archive:
         made = await _plan(session, policy, archive)
     with _rows(session) as rows:

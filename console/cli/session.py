@@ -6,6 +6,7 @@ import difflib
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
+from functools import partial
 from typing import TextIO
 
 import msgspec
@@ -22,6 +23,7 @@ from console.link.pool import Pool
 from console.link.ready import make_pool
 from console.mandate import Mandate, Papers
 from console.prompts import AcceptListed, Prompter
+from console.receipts import brought
 from console.view import NodeAddress
 from store.catalog import Catalog
 
@@ -46,7 +48,7 @@ class Session:
         change_number: str = "",
         emergency: str = "",
     ) -> None:
-        self.mandate = Mandate(change_number, emergency, Papers(home.warrants).find)
+        self.mandate = Mandate(change_number, emergency, Papers(home.warrants).find, partial(brought, home))
         self.home, self.operator, self.as_json, self.yes = home, operator, as_json, yes
         self.person = person or TerminalPerson()
         self.prompter = AcceptListed(accept, prompter or self.person)

@@ -9,7 +9,7 @@ import uuid
 from console import figures
 from console.clean import clean
 from console.cli.arguments import add_verb, add_yes, duration_s
-from console.cli.bundle import find_bundle
+from console.cli.bundle import taken_bundle
 from console.cli.session import Session
 from console.deploy import rollback, stage
 from console.failure import FAILED, NOT_REACHED, OK, Failure
@@ -43,7 +43,7 @@ async def shadow(session: Session, args: argparse.Namespace) -> int:
     if args.end:
         return await _end(session, args)
     order = ShadowOrder(args.seconds, 50, args.agreement, args.shift, args.slower)
-    with read_archive(find_bundle(session, args.bundle)) as archive:
+    with read_archive(taken_bundle(session, args.bundle)) as archive:
         facts = archive.facts()
         async with session.operate([args.node]) as lane:
             await session.agreed(

@@ -34,6 +34,8 @@ class SiteNode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     machine: Text = ""
     labels: dict[Text, Text] = {}
     node_id: Text = ""
+    one_way_key: Annotated[str, msgspec.Meta(max_length=4_000)] = ""
+    one_way_age_s: Annotated[float, msgspec.Meta(ge=0, le=366 * 86_400)] = 0.0
 
 
 class SiteKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,6 +81,8 @@ def _node(address: NodeAddress) -> SiteNode:
         machine=address.machine,
         labels=dict(address.labels),
         node_id=address.node_id,
+        one_way_key=address.one_way_key,
+        one_way_age_s=address.one_way_age_s,
     )
 
 
@@ -109,7 +113,8 @@ def entries_of(site: Site, *, where: str) -> list[Entry]:
             "labels": labels,
         }
         entry = entry_of(node.name, values, where=where)
-        found.append(Entry(dataclasses.replace(entry.address, node_id=node.node_id), entry.notes, frozenset({"port"})))
+        own = {name: getattr(node, name) for name in ("node_id", "one_way_key", "one_way_age_s")}
+        found.append(Entry(dataclasses.replace(entry.address, **own), entry.notes, frozenset({"port"})))
     return found
 
 

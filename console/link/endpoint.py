@@ -7,6 +7,7 @@ import re
 import shlex
 from dataclasses import dataclass
 
+from console.link.errors import one_way
 from console.view import NodeAddress
 
 PORT_DEFAULT = 22
@@ -71,7 +72,12 @@ def _split_port(rest: str, text: str) -> tuple[str, int]:
 
 
 def route_of(address: NodeAddress) -> Route:
-    """The way to `address` as logins, in order. Raises ValueError for a jump that cannot be read."""
+    """The way to `address` as logins, in order. Raises ValueError for a jump that cannot be read.
+
+    LinkError for a node behind a data diode: there is no way.
+    """
+    if address.one_way_key:
+        raise one_way(address.name)
     if len(address.jumps) > JUMPS_MAX:
         raise ValueError(f"{address.name}: {len(address.jumps)} jump hosts; at most {JUMPS_MAX}")
     jumps = tuple(parse_endpoint(jump, user=address.user) for jump in address.jumps)

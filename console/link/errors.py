@@ -17,6 +17,15 @@ class LinkError(Exception):
         self.state, self.subject, self.message, self.hint = state, subject, message, hint
 
 
+def one_way(name: str) -> LinkError:
+    """Why nothing is asked of a node behind a data diode, and what to do instead."""
+    hint = (
+        "what it tells comes as files (`outstation diode import FOLDER`); a bundle is carried to it and taken with "
+        "`outstation-agent import FILE.ostn` on the node"
+    )
+    return LinkError(LinkState.ONE_WAY, name, "it is one-way, behind a data diode: nothing can be sent to it", hint)
+
+
 class ChannelRefused(LinkError):
     """The SSH server did not open a channel: forbidden, or nobody listens. sshd tells the two apart for nobody."""
 

@@ -15,7 +15,7 @@ from console.prompts import Prompter
 from console.rollout.plan import NodeFacts, Running
 from console.rollout.planner import selected
 from console.rollout.policy import Policy
-from console.view import NodeAddress
+from console.view import LinkState, NodeAddress
 from console.wire import AgentError
 from nodeagent.protocol import Status
 from store.archive import Archive
@@ -79,6 +79,8 @@ async def _ask(fleet: Clients, fact: NodeFacts, policy: Policy, archive: Archive
         began_s = time.monotonic()
         passport = await check_passport(client, archive)
     except (LinkError, AgentError) as error:
+        if isinstance(error, LinkError) and error.state is LinkState.ONE_WAY:
+            return replace(fact, fits=False, unfit=error.message, fix=error.hint)
         return replace(fact, reached=False, why_not=getattr(error, "message", str(error)))
     wrong = [item for item in passport.items if item.verdict == "no"]
     return replace(

@@ -169,6 +169,7 @@ class Staging:
                 window_us=round(request.window_s * 1e6),
                 signature=request.signature,
                 signer=verdict.signer,
+                brought=request.brought,
             )
 
         async with self._rows.lock:

@@ -47,6 +47,7 @@ class ImportHandlers:
         except ReadOnly as error:
             raise HttpError("DEPLOYMENT.READ_ONLY", str(error), "Look at the node's disk.") from error
         detail = {"bundle": verdict.bundle, "version": verdict.version, "signer": verdict.signer}
+        detail |= {"brought": request.brought} if request.brought else {}
         stamp = self.parts.standing.stamp(call.actor)
         await self.parts.database.write(ledger.note, stamp, "bundle.import", request.manifest, detail)
         return Imported(

@@ -72,6 +72,7 @@ class UpgradeHandlers:
             text = f"{request.version[:80]} {'runs already' if request.version == now.running else 'is not here'}"
             raise HttpError("UPGRADE.NOT_INSTALLED", text, f"Installed: {', '.join(now.installed)}.")
         detail = {"id": request.id, "version": request.version, "previous": now.running}
+        detail |= {"brought": request.brought} if request.brought else {}
         await self._write(call.actor, request.lease, "agent.upgrade", detail, no_trial=True)
         begun = self.launcher.begin_upgrade(request.id, request.version, window_s=request.window_s, actor=call.actor)
         return self._view(await self._ordered(begun))

@@ -86,7 +86,15 @@ def _again(alert: Alert) -> Condition:
 REVIEWED = frozenset({"CHANGE.EMERGENCY", "SYSLOG.BEHIND"})
 # Codes that only a person clears.
 LATCHED = frozenset(
-    {"TRIAL.ROLLED_BACK", "BLOB.DAMAGED", "BINDINGS.EDITED", "CHANGE.EMERGENCY", "SYSLOG.BEHIND", "RULES.UNREADABLE"}
+    {
+        "TRIAL.ROLLED_BACK",
+        "BLOB.DAMAGED",
+        "BINDINGS.EDITED",
+        "CHANGE.EMERGENCY",
+        "SYSLOG.BEHIND",
+        "RULES.UNREADABLE",
+        "ONE_WAY.NOT_WRITTEN",
+    }
 )
 
 

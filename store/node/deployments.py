@@ -142,6 +142,7 @@ def stage(
     signer: str = "",
     kind: Kind = "bundle",
     binding_revision: int = 0,
+    brought: str = "",
 ) -> Deployment:
     """Takes a deployment in as RECEIVING. The same id again answers with the row as it stands and writes nothing.
 
@@ -161,6 +162,7 @@ def stage(
             ),
         )
         detail = {"bundle": bundle, "version": version, "digest": digest, "kind": kind, "signer": signer}
+        detail |= {"brought": brought} if brought else {}
         ledger.note(connection, stamp, "deployment.receive", id_, detail)
         return _must(connection, id_)
 
