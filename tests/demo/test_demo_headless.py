@@ -18,6 +18,8 @@ ROOT = Path(__file__).parents[2]
 GATE = "recorder gate stops the bad bundle before the switch"
 STOPPED = "failing canary stops a rollout of three waves"
 FINISHED = "good bundle rolled out over three waves"
+READ = "each example reads its protocol"
+BACK = "OPC UA server and broker lost and found again"
 pytestmark = pytest.mark.timeout(300)
 
 
@@ -59,6 +61,14 @@ def test_every_claim_has_its_row_in_the_state_folder_of_its_node(folder: Path) -
     claims = {claim["claim"]: claim for claim in report["claims"]}
     for name, key in claims["predictions recorded"]["evidence"]["record_keys"].items():
         assert record_is_there(states[name], key), name
+    assert {name: found["source"] for name, found in claims[READ]["evidence"].items()} == {
+        "pump": "modbus",
+        "bearing": "opcua",
+        "casting": "mqtt",
+    }
+    assert set(claims[BACK]["evidence"]["record_keys"]) == {"motor-01", "cast-01"}
+    for name, key in claims[BACK]["evidence"]["record_keys"].items():
+        assert record_is_there(states[name], key), name
     for claim in ("degrading machine raises an alarm", "good bundle committed", "bad bundle rolled itself back"):
         assert record_is_there(states[claims[claim]["node"]], claims[claim]["evidence"]["record_key"]), claim
     for claim, state in (("good bundle committed", "COMMITTED"), ("bad bundle rolled itself back", "ROLLED_BACK")):
@@ -75,7 +85,7 @@ def test_every_claim_has_its_row_in_the_state_folder_of_its_node(folder: Path) -
         (
             "jump",
             {"node up", "predictions recorded", "bad bundle rolled itself back", "site behind a jump host"}
-            | {STOPPED, FINISHED},
+            | {STOPPED, FINISHED, READ, BACK},
         ),
         ("bundle", {"bad bundle rolled itself back", STOPPED, GATE, FINISHED}),
     ],

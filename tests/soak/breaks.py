@@ -137,11 +137,11 @@ def _source_states(site: Site, node: str) -> set[str]:
 async def _silent(site: Site, node: str) -> Seen:
     took_s = await site.until(lambda: bool(_source_states(site, node) - {"up"}), SEEN_S)
     if took_s is None:
-        return Seen("not seen", [f"the source is shown as up {SEEN_S:g} s after its PLC went"])
+        return Seen("not seen", [f"the source is shown as up {SEEN_S:g} s after its device went"])
     return Seen(f"source {' '.join(_source_states(site, node))} after {took_s:.1f} s", [])
 
 
-async def kill_plc(site: Site, node: str) -> Seen:
+async def kill_device(site: Site, node: str) -> Seen:
     device = site.plans[node].device
     await site.demo.plant.command(do="stop-device", device=device)
     seen = await _silent(site, node)
