@@ -298,7 +298,8 @@ class Ssh:
             if forward_agent:
                 return connection  # Its one session is the command that the agent is forwarded for.
             try:
-                await connection.wake()
+                with _explained(endpoint, LOGIN_S):
+                    await connection.wake()
             except BaseException:
                 connection.abort()
                 raise

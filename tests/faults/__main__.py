@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
-from tests.faults import attacks, errors, kills, mutations, power, race, real_agent
+from tests.faults import attacks, errors, kills, mutations, power, race, real_agent, upgrades
 from tests.faults.attack_desk import Desks
 from tests.faults.disk import MEMORY
 
@@ -65,6 +65,22 @@ def run_power(folder: Path, _only: str) -> Figures:
     run = power.live(folder, power.build(folder))
     disks, wrong = power.violations(run)
     return Figures(disks, f"disks after {len(run.events)} calls, each recovered twice", wrong)
+
+
+def run_upgrades(folder: Path, _only: str) -> Figures:
+    """Every write, sync and rename of the launcher's own record of upgrades, and the bugs put into that."""
+    library = power.build(folder)
+    run = upgrades.live(folder, library)
+    disks, wrong = upgrades.violations(run)
+    missed = [
+        bug for bug in upgrades.BUGS if not upgrades.violations(upgrades.live(folder, library, bug), stop=True)[1]
+    ]
+    missed += [
+        bug for bug, left in upgrades.UNSYNCED.items() if not upgrades.violations(run, ignore=left, stop=True)[1]
+    ]
+    bugs = len(upgrades.BUGS) + len(upgrades.UNSYNCED)
+    words = f"disks after {len(run.events)} calls, each started from twice; {bugs} bugs put in, each found"
+    return Figures(disks, words, [*wrong, *(f"{bug} was not found" for bug in missed)])
 
 
 def run_double(folder: Path, _only: str) -> Figures:
@@ -131,6 +147,7 @@ PROGRAMMES: dict[str, tuple[str, Callable[[Path, str], Figures]]] = {
     "attacks": ("Named attacks on what a node lets in", run_attacks),
     "mutations": ("Bundles with something changed in them", run_mutations),
     "power": ("Power cut and kill at every call that changes the disk", run_power),
+    "upgrades": ("Power cut and kill at every call of the agent's own upgrade", run_upgrades),
     "double": ("A second fault during the recovery from the first", run_double),
     "planted": ("Bugs put in on purpose", run_planted),
     "errors": ("A disk that refuses, at every call", run_errors),

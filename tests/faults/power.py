@@ -76,12 +76,18 @@ def live(folder: Path, library: Path, bug: str = "Correct") -> Run:
 
 
 def violations(
-    run: Run, *, ignore: Callable[[Event, str], bool] = lambda event, path: False, stop: bool = False, step: int = 1
+    run: Run,
+    *,
+    ignore: Callable[[Event, str], bool] = lambda event, path: False,
+    stop: bool = False,
+    step: int = 1,
+    judge: Callable[..., list[str]] | None = None,
 ) -> tuple[int, list[str]]:
     """How many different disks were made and recovered, and what was wrong with which. `stop`: at the first one.
 
-    `ignore`: events left out. `step`: only every so many points are looked at.
+    `ignore`: events left out. `step`: only every so many points are looked at. `judge`: instead of `check`.
     """
+    look = judge or check
     disk, told, source = Disk(run.base), bytearray(run.told), random.Random(3)
     paths: dict[int, str] = {}
     seen: set[int] = set()
@@ -105,7 +111,7 @@ def violations(
             if key not in seen:
                 seen.add(key)
                 promises = [json.loads(line) for line in told.splitlines()]
-                found = check(content, promises, run.recover, rebooted=run.rebooted or kind != "kill")
+                found = look(content, promises, run.recover, rebooted=run.rebooted or kind != "kill")
                 wrong += [f"{kind} after event {number} ({event.letter}): {text}" for text in found]
         if stop and wrong:
             break
@@ -117,11 +123,11 @@ def check(
 ) -> list[str]:
     """Recovers a disk twice and says what is wrong with it."""
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
-        _make(Path(folder), content)
+        make(Path(folder), content)
         return recovered(Path(folder), told, recover, rebooted=rebooted)
 
 
-def _make(state: Path, content: Bytes) -> None:
+def make(state: Path, content: Bytes) -> None:
     """The files and folders of a disk."""
     for name, data in sorted(content.items()):
         if data is None:
@@ -172,7 +178,7 @@ def _recovery(content: Bytes, told: bytes, folder: Path, library: Path, rebooted
     """A recovery as a life: what it does to a disk."""
     base, state, log = folder / "base", folder / "state", folder / "log"
     base.mkdir(parents=True)
-    _make(base, content)
+    make(base, content)
     shutil.copytree(base, state)
     environment = os.environ | {"LD_PRELOAD": str(library), "DISKLOG_ROOT": str(state), "DISKLOG_OUT": str(log)}
     command = [sys.executable, "-m", "tests.faults.life", str(state), *(["rebooted"] if rebooted else [])]
