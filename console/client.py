@@ -221,9 +221,10 @@ class AgentClient(DataClient):
         decision: str | None = None,
         quality: int | None = None,
         label: str | None = None,
+        context: str | None = None,
         newest_first: bool = False,
     ) -> RecordsPage:
-        """A page of what a bundle's models saw and said."""
+        """A page of what a bundle's models saw and said. `context`: pairs that all must hold, `product=A4 shift=2`."""
         query: Query = {
             "bundle": bundle,
             "after": after,
@@ -232,6 +233,7 @@ class AgentClient(DataClient):
             "decision": decision,
             "quality": quality,
             "label": label,
+            "context": context,
             "newest_first": newest_first or None,
         }
         return await self.get_json(RecordsPage, "/records", query)

@@ -36,28 +36,39 @@ class Reader(Protocol):
         *,
         after: int | None = None,
         limit: int | None = None,
+        context: str | None = None,
         newest_first: bool = False,
     ) -> RecordsPage: ...
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
-    """What was asked for. Times are wall time of the nodes, in microseconds; None: from the oldest."""
+    """What was asked for. Times are wall time of the nodes, in microseconds; None: from the oldest.
+
+    `context`: only records that have every pair of it, `product=A4 shift=2`; empty: all.
+    """
 
     bundle: str
     nodes: list[str]
     since_us: int | None = None
+    context: str = ""
 
 
-async def pages(reader: Reader, bundle: str, since_us: int | None) -> AsyncGenerator[RecordsPage, None]:
-    """The records of one node up to the newest there is now, oldest first. A node that goes on is not followed."""
-    newest = (await reader.records(bundle, limit=1, newest_first=True)).records
+async def pages(
+    reader: Reader, bundle: str, since_us: int | None, context: str = ""
+) -> AsyncGenerator[RecordsPage, None]:
+    """The records of one node up to the newest there is now, oldest first. A node that goes on is not followed.
+
+    An agent that knows no contexts answers with all its records: none of them is taken for what was asked.
+    """
+    asked, pairs = context or None, set(context.split())
+    newest = (await reader.records(bundle, limit=1, newest_first=True, context=asked)).records
     if not newest:
         return
     last = newest[0].key
     after = await _before(reader, bundle, since_us, last) if since_us is not None else 0
     while after < last:
-        page = await reader.records(bundle, after=after, limit=PAGE_ROWS_MAX)
-        inside = [record for record in page.records if record.key <= last]
+        page = await reader.records(bundle, after=after, limit=PAGE_ROWS_MAX, context=asked)
+        inside = [each for each in page.records if each.key <= last and pairs <= set(each.context.split())]
         if inside or page.gaps:
             yield msgspec.structs.replace(page, records=inside)
         if page.next is None or page.next <= after:
@@ -90,7 +101,7 @@ class Export:
         self.rows: collections.Counter[str] = collections.Counter()
         self._lost: collections.Counter[str] = collections.Counter()
         self._counts: dict[str, collections.Counter[str]] = {
-            name: collections.Counter() for name in ("label", "decision", "digest", "config")
+            name: collections.Counter() for name in ("label", "decision", "digest", "config", "context")
         }
         self._first_us: int | None = None
         self._last_us: int | None = None
@@ -138,6 +149,7 @@ class Export:
             "pipelines": _known(self._counts["config"]),
             "labels": _known(self._counts["label"]),
             "decisions": _known(self._counts["decision"]),
+            "contexts": _known(self._counts["context"]),
             "files": [{"name": path.name, "bytes": self._size, "sha256": self._hash.hexdigest()}],
         }
 
@@ -167,7 +179,7 @@ async def export(
     with durable.replacing(path) as file, _raw(path, file, form) as raw:
         made = Export(raw, form)
         for node in query.nodes:
-            async with contextlib.aclosing(pages(readers[node], query.bundle, query.since_us)) as found:
+            async with contextlib.aclosing(pages(readers[node], query.bundle, query.since_us, query.context)) as found:
                 async for page in found:
                     await asyncio.to_thread(made.write, node, page)
                     progress(node, made.rows[node])

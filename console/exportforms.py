@@ -21,7 +21,7 @@ Form = Literal["csv", "jsonl", "parquet", "labelstudio"]
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 COLUMNS: Final = (
     "node", "bundle", "key", "revision", "time", "wall_us", "source_us", "latency_us", "score", "label", "decision",
-    "quality", "reason", "digest", "config", "inputs", "outputs",
+    "quality", "reason", "digest", "config", "inputs", "outputs", "context",
 )  # fmt: skip
 QUALITY: Final = ("Good", "Uncertain", "Bad")
 # Ends of names -> the form that they mean.
@@ -122,5 +122,6 @@ def _summary(fields: dict[str, Any]) -> str:
     return (
         f"{fields['node']} {fields['bundle']} r{fields['revision']}, {fields['time']}\n"
         f"decision {fields['decision']}, score {fields['score']}, quality {fields['quality']} {fields['reason']}\n"
-        f"inputs: {inputs or 'not kept'}"
+        + (f"{fields['context']}\n" if fields["context"] else "")
+        + f"inputs: {inputs or 'not kept'}"
     )

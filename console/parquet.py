@@ -14,7 +14,7 @@ _TYPES: Final = {
     "node": "VARCHAR", "bundle": "VARCHAR", "key": "BIGINT", "revision": "INTEGER", "time": "VARCHAR",
     "wall_us": "BIGINT", "source_us": "BIGINT", "latency_us": "BIGINT", "score": "DOUBLE", "label": "VARCHAR",
     "decision": "VARCHAR", "quality": "VARCHAR", "reason": "VARCHAR", "digest": "VARCHAR", "config": "VARCHAR",
-    "inputs": "FLOAT[]", "outputs": "FLOAT[]",
+    "inputs": "FLOAT[]", "outputs": "FLOAT[]", "context": "VARCHAR",
 }  # fmt: skip
 CONFIG: Final = {
     "autoinstall_known_extensions": "false",

@@ -1,7 +1,8 @@
 """The filter grammar of records. Pure.
 
 `node:press bundle:bearing label:wear decision:alarm quality:bad score>0.5 disagree:yes` all must hold; a bare word is
-looked for in all of it; `!` before a word or a pair turns it round.
+looked for in all of it; `!` before a word or a pair turns it round. `context.product:A4` is that product and no other,
+`context:A4` whatever holds the letters.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from nodeagent.protocol import Record
 
 QUALITY: Final = ("good", "uncertain", "bad")
 _SCORE: Final = re.compile(r"score(>=|<=|>|<)(-?\d+(?:\.\d+)?)")
+_PAIR: Final = re.compile(r"context\.\w+=")
 _COMPARE: Final[dict[str, Callable[[float, float], bool]]] = {
     ">": lambda a, b: a > b,
     "<": lambda a, b: a < b,
@@ -69,14 +71,17 @@ def _test(word: str) -> Test:
     if (found := _SCORE.fullmatch(word)) is not None:
         compare, limit = _COMPARE[found[1]], float(found[2])
         return lambda seen: seen.record.score is not None and compare(seen.record.score, limit)
-    key, colon, value = word.partition(":")
+    key, colon, value = word.replace("=", ":", 1).partition(":") if _PAIR.match(word) else word.partition(":")
     value = value.casefold()
     if not colon:
         return lambda seen: word.casefold() in _text(seen)
+    if key.startswith("context."):
+        pair = f"{key.removeprefix('context.')}={value}".casefold()
+        return lambda seen: pair in seen.record.context.casefold().split()
     if key == "disagree":
         return lambda seen: seen.disagrees == (value in ("", "yes", "1"))
     if key not in _TEXTS:
-        raise QueryError(f"no such word: {key}: use {', '.join((*_TEXTS, 'disagree', 'score>0.5'))}")
+        raise QueryError(f"no such word: {key}: use {', '.join((*_TEXTS, 'context.product', 'disagree', 'score>0.5'))}")
     field = _TEXTS[key]
     return lambda seen: value in field(seen).casefold()
 
@@ -88,6 +93,7 @@ _TEXTS: Final[dict[str, Callable[[Seen], str]]] = {
     "decision": lambda seen: seen.record.decision,
     "quality": lambda seen: QUALITY[min(2, max(0, seen.record.quality))],
     "reason": lambda seen: seen.record.reason,
+    "context": lambda seen: seen.record.context,
     "rev": lambda seen: f"r{seen.record.revision}",
 }
 

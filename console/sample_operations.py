@@ -413,4 +413,5 @@ def _record(bundle: str, key: int, label: str | None) -> Record:
         inputs=[0.118 + 0.002 * (key % 7), 3.1, 0.41, 0.08, 1.9 if odd else 0.2, 0.03, 0.6, 12.0],
         outputs=[0.71 if odd else 0.02],
         digest=digest_of(bundle, "2.1"),
+        context=f"product={'A7' if key % 200 < 120 else 'B2'} shift=2",
     )

@@ -412,6 +412,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
     `label` is what a person said of it where one did; then `model_label` is what the model had said, if that differs.
     `at_us` is when it was made on the axis of a clock that can be believed, where that is not `wall_us`.
+    `context`: product, shift and the like, `product=A4 shift=2`, where the pipeline names them.
     """
 
     key: int
@@ -431,6 +432,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     config: str = ""
     model_label: str = ""
     at_us: int | None = None
+    context: str = ""
 
 
 class Gap(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,13 +6,14 @@ those of several revisions may overlap in time and are merged by key.
 
 from __future__ import annotations
 
+import bisect
 import heapq
 import sqlite3
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from store import db, errors, segment
 from store.retention import forecast_days, retain, used_bytes
@@ -23,6 +24,8 @@ __all__ = ["Filter", "Gap", "Page", "Record", "Rollup", "forecast_days", "query"
 LIMIT_MAX = 10_000
 _KEY_MAX = (1 << 63) - 1
 _COLUMNS = "key, wall_us, source_us, latency_us, score, label, decision, quality, reason, inputs, outputs"
+# The word of the last change at or below a row's key; before the first there is no context.
+_CONTEXT = "ifnull((SELECT word FROM context AS c WHERE c.key <= record.key ORDER BY c.key DESC LIMIT 1), 0)"
 
 
 class Record(NamedTuple):
@@ -43,6 +46,7 @@ class Record(NamedTuple):
     reason: str
     inputs: bytes | None
     outputs: bytes | None
+    context: str = ""
 
 
 class Page(NamedTuple):
@@ -57,11 +61,12 @@ class Page(NamedTuple):
 
 
 class Filter(NamedTuple):
-    """What a record must be, exactly; None: anything."""
+    """What a record must be, exactly; None: anything. `context`: every pair of it, `product=A4`, in any order."""
 
     decision: str | None = None
     label: str | None = None
     quality: int | None = None
+    context: str | None = None
 
 
 class Rollup(NamedTuple):
@@ -88,10 +93,11 @@ def query(
     decision: str | None = None,
     quality: int | None = None,
     label: str | None = None,
+    context: str | None = None,
     newest_first: bool = False,
     deadline_s: float = 2.0,
 ) -> Page:
-    """Up to `limit` records with keys above `after` and below `before`.
+    """Up to `limit` records with keys above `after` and below `before`. `context`: pairs that all must stand in it.
 
     A page that the deadline cut short holds what was found and goes on at `next`. Raises errors.Busy when the
     deadline passed before anything was found, ValueError for a limit outside 1..LIMIT_MAX.
@@ -100,7 +106,7 @@ def query(
         raise ValueError(f"limit must be in 1..{LIMIT_MAX}, not {limit}")
     end_s = time.monotonic() + deadline_s
     upper = _KEY_MAX if before is None else before
-    wanted = Filter(decision, label, quality)
+    wanted = Filter(decision, label, quality, context or None)
     found: list[Record] = []
     gaps: list[Gap] = []
     next_key: int | None = None
@@ -185,22 +191,35 @@ def _rows(
     about = (meta["bundle"], file.revision, meta["digest"], meta["config"])
     order = "DESC" if newest_first else "ASC"
     where, values = _where(wanted, {text: number for number, text in words.items()})
+    contexts = _CONTEXT if segment.has_contexts(conn) else "0"
+    if wanted.context is not None:
+        where += f" AND {contexts} IN ({','.join(str(number) for number in sorted(_fitting(wanted.context, words)))})"
     singles = conn.execute(
-        f"SELECT {_COLUMNS} FROM record WHERE key > ? AND key < ?{where} ORDER BY key {order}", (after, before, *values)
+        f"SELECT {_COLUMNS}, {contexts} FROM record WHERE key > ? AND key < ?{where} ORDER BY key {order}",
+        (after, before, *values),
     )
     gaps = conn.execute(
         f"SELECT key, key_last, lost, reason FROM gap WHERE key_last > ? AND key < ? ORDER BY key {order}",
         (after, before),
     )
     sign = -1 if newest_first else 1
-    rows = heapq.merge(
+    rows: Iterator[Sequence[Any]] = heapq.merge(
         singles, _chunk_rows(conn, after, before, wanted, words, order), key=lambda row: sign * int(row[0])
     )
     records: Iterator[Record | Gap] = (
-        Record(r[0], *about, r[1], r[2], r[3], r[4], words[r[5]], words[r[6]], r[7], words[r[8]], r[9], r[10])
+        Record(
+            *(r[0], *about, r[1], r[2], r[3], r[4], words[r[5]], words[r[6]], r[7], words[r[8]], r[9], r[10]),
+            words[r[11]],
+        )
         for r in rows
     )
     yield from heapq.merge(records, (Gap(*gap) for gap in gaps), key=lambda item: sign * _place(item))
+
+
+def _fitting(context: str, words: dict[int, str]) -> set[int]:
+    """The words that hold every pair of `context`."""
+    pairs = set(context.split())
+    return {number for number, text in words.items() if pairs <= set(text.split())}
 
 
 def _where(wanted: Filter, numbers: dict[str, int]) -> tuple[str, list[int]]:
@@ -219,15 +238,31 @@ def _where(wanted: Filter, numbers: dict[str, int]) -> tuple[str, list[int]]:
 
 def _chunk_rows(
     conn: sqlite3.Connection, after: int, before: int, wanted: Filter, words: dict[int, str], order: str
-) -> Iterator[Stored]:
+) -> Iterator[tuple[Any, ...]]:
+    """As the columns of a single row, the word of the context last."""
+    fitting = None if wanted.context is None else _fitting(wanted.context, words)
+    known = segment.has_contexts(conn)
     chunks = conn.execute(
         f"SELECT rows, format, body FROM chunk WHERE key_last > ? AND key < ? ORDER BY key {order}", (after, before)
     )
     for count, form, body in chunks:
         rows = segment.unpack(body, count, form)
+        keys, numbers = _changes(conn, rows) if known and rows else ([], [0])
         for row in reversed(rows) if order == "DESC" else rows:
             if after < row.key < before and _passes(row, wanted, words):
-                yield row
+                number = numbers[bisect.bisect_right(keys, row.key)]
+                if fitting is None or number in fitting:
+                    yield (*row, number)
+
+
+def _changes(conn: sqlite3.Connection, rows: Sequence[Stored]) -> tuple[list[int], list[int]]:
+    """Keys at which the context changes within `rows`, and the words before, between and after them."""
+    first, last = rows[0].key, rows[-1].key
+    before = conn.execute("SELECT word FROM context WHERE key < ? ORDER BY key DESC LIMIT 1", (first,)).fetchone()
+    found = conn.execute(
+        "SELECT key, word FROM context WHERE key BETWEEN ? AND ? ORDER BY key", (first, last)
+    ).fetchall()
+    return [key for key, _ in found], [before[0] if before else 0, *(word for _, word in found)]
 
 
 def _passes(row: Stored, wanted: Filter, words: dict[int, str]) -> bool:

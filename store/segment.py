@@ -3,6 +3,9 @@
 `rec-<key>-r<revision>.db`: every key in the file is at or above `<key>`, written as 19 decimal digits so that names
 sort as keys do. Rows lie in `record`, one each, or in `chunk`, up to `CHUNK_ROWS` packed in one blob whose layout is
 the number in `format`. Text (label, decision, reason) is a small integer into `word`; 0 is the empty text.
+`context` holds where the context changed: each row has that of the last change at or below its key, so that it costs
+nothing a row. It is a table more and not another schema: readers of before, which do not know it, read all the rest,
+and a segment without it has rows without a context.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ CREATE TABLE record(key INTEGER PRIMARY KEY, wall_us INTEGER NOT NULL, source_us
   inputs BLOB, outputs BLOB);
 CREATE TABLE chunk(key INTEGER PRIMARY KEY, key_last INTEGER NOT NULL, rows INTEGER NOT NULL, format INTEGER NOT NULL,
   body BLOB NOT NULL);
+CREATE TABLE context(key INTEGER PRIMARY KEY, word INTEGER NOT NULL);
 CREATE TABLE gap(key INTEGER NOT NULL, key_last INTEGER NOT NULL, lost INTEGER NOT NULL, reason TEXT NOT NULL);
 CREATE INDEX gap_key ON gap(key);
 CREATE TABLE rollup(minute INTEGER, decision INTEGER, wall_us INTEGER NOT NULL, rows INTEGER NOT NULL,
@@ -40,7 +44,10 @@ CREATE TABLE rollup(minute INTEGER, decision INTEGER, wall_us INTEGER NOT NULL, 
 
 
 class Row(NamedTuple):
-    """One prediction as it is offered. `inputs` and `outputs` are float32, little-endian; a NaN score is no score."""
+    """One prediction as it is offered. `inputs` and `outputs` are float32, little-endian; a NaN score is no score.
+
+    `context`: `product=A4 shift=2`, what the machine was busy with; empty where nothing says.
+    """
 
     wall_us: int
     source_us: int | None
@@ -52,6 +59,7 @@ class Row(NamedTuple):
     reason: str
     inputs: bytes | None
     outputs: bytes | None
+    context: str = ""
 
 
 class Gap(NamedTuple):
@@ -139,6 +147,11 @@ def count_after(conn: sqlite3.Connection, key: int) -> int:
         {"k": key},
     ).fetchone()
     return int(found[0])
+
+
+def has_contexts(conn: sqlite3.Connection) -> bool:
+    """Whether its writer knew of contexts."""
+    return conn.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'context'").fetchone() is not None
 
 
 def has_gap(conn: sqlite3.Connection, key: int) -> bool:

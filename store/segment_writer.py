@@ -47,6 +47,7 @@ class SegmentWriter:
         self._conn: sqlite3.Connection | None = None
         self._words = _Words()
         self._rollups = Rollups()
+        self._context = ""
 
     def commit(self, items: Sequence[tuple[int, int, Row]], gaps: Sequence[Gap], *, chunked: bool) -> None:
         """All of `items` (key, bytes, row) and `gaps`, durable when this returns; or none of them and StoreError.
@@ -112,7 +113,7 @@ class SegmentWriter:
         except errors.StoreError:
             self._drop(key, True)
             raise
-        self._conn, self._words, self._rollups = conn, _Words(), Rollups()
+        self._conn, self._words, self._rollups, self._context = conn, _Words(), Rollups(), ""
         return conn
 
     def _write(
@@ -124,6 +125,7 @@ class SegmentWriter:
             (k, r[0], r[1], r[2], r[3], words[r[4]], words[r[5]], r[6], words[r[7]], r[8], r[9])  # type: ignore[misc]
             for k, _, r in items
         ]
+        contexts = self._changes(items)
         with db.transaction(conn):
             if words.fresh:
                 conn.executemany("INSERT INTO word VALUES(?, ?)", words.fresh)
@@ -131,11 +133,24 @@ class SegmentWriter:
                 conn.executemany("INSERT INTO chunk VALUES(?, ?, ?, ?, ?)", _chunks(rows))
             else:
                 conn.executemany("INSERT INTO record VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            if contexts:
+                conn.executemany("INSERT INTO context VALUES(?, ?)", contexts)
             if gaps:
                 conn.executemany("INSERT INTO gap VALUES(?, ?, ?, ?)", gaps)
             if rows:
                 conn.executemany(UPSERT, self._rollups.add(rows))
         words.fresh.clear()
+
+    def _changes(self, items: Sequence[tuple[int, int, Row]]) -> list[tuple[int, int]]:
+        """(key, word) wherever the context is another one than before."""
+        if {row[10] for _, _, row in items} <= {self._context}:
+            return []
+        found = []
+        for key, _, row in items:
+            if row[10] != self._context:
+                self._context = row[10]
+                found.append((key, self._words[row[10]]))
+        return found
 
     def _pages(self) -> int:
         return 0 if self._conn is None else int(self._conn.execute("PRAGMA page_count").fetchone()[0])
@@ -148,7 +163,7 @@ def storable(row: Row) -> bool:
         all(isinstance(value, int) and -(1 << 63) < value < 1 << 63 for value in integers)
         and 0 <= row.quality <= 255
         and (row.score is None or isinstance(row.score, float | int))
-        and all(isinstance(text, str) for text in (row.label, row.decision, row.reason))
+        and all(isinstance(text, str) for text in (row.label, row.decision, row.reason, row.context))
         and all(blob is None or isinstance(blob, bytes) for blob in (row.inputs, row.outputs))
     )
 

@@ -31,6 +31,7 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     records.add_argument("--decision")
     records.add_argument("--label")
     records.add_argument("--quality", choices=QUALITY)
+    records.add_argument("--context", metavar="'product=A4 shift=2'", help="pairs that all must hold")
     records.add_argument("-n", "--limit", type=int, default=LIMIT)
     named = add_verb(verbs, "label", label_record, summary="say what a record really was; appended, never edited")
     named.add_argument("node")
@@ -86,6 +87,7 @@ async def show_records(session: Session, args: argparse.Namespace) -> int:
             decision=args.decision,
             label=args.label,
             quality=quality,
+            context=args.context,
             newest_first=True,
         )
     if session.as_json:

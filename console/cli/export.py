@@ -22,6 +22,7 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     exported.add_argument("nodes", nargs="+", metavar="NODE")
     exported.add_argument("--bundle", required=True)
     exported.add_argument("--since", type=duration_s, metavar="24h", help="not older than this; left out: all")
+    exported.add_argument("--context", default="", metavar="'product=A4 shift=2'", help="only of these, all of them")
     exported.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="its end says the form")
     exported.add_argument(
         "--format", choices=("parquet", "csv", "jsonl", "labelstudio"), default="", help="where it does not"
@@ -36,7 +37,7 @@ async def run(session: Session, args: argparse.Namespace) -> int:
         raise Failure(str(error), code=2) from error
     nodes = list(dict.fromkeys(args.nodes))
     since_us = None if args.since is None else time.time_ns() // 1000 - round(args.since * 1e6)
-    query = Query(bundle=args.bundle, nodes=nodes, since_us=since_us)
+    query = Query(bundle=args.bundle, nodes=nodes, since_us=since_us, context=args.context)
     async with session.fleet(nodes) as fleet:
         readers = {node: fleet.client(node) for node in nodes}
         try:

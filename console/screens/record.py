@@ -36,6 +36,7 @@ class RecordView(View):
             ("label", r.label or figures.NONE),
             ("decision", r.decision or figures.NONE),
             ("quality", f"{('good', 'uncertain', 'bad')[min(2, max(0, r.quality))]}  {r.reason}"),
+            ("context", r.context or figures.NONE),
             ("latency", f"{r.latency_us / 1e3:.2f} ms"),
             ("key", str(r.key)),
             ("digest", r.digest or figures.NONE),

@@ -35,6 +35,7 @@ COLUMNS: Final = (
     Column("latency", "MS", 6, fold=1, right=True),
     Column("revision", "REV", 5, fold=3, right=True),
     Column("reason", "REASON", 14, fold=5, flex=2),
+    Column("context", "CONTEXT", 12, fold=7, flex=1, width_max=32),
     Column("key", "KEY", 16, fold=6, right=True),
 )
 NODES_MAX: Final = 64
@@ -61,7 +62,7 @@ class RecordsOfAllPage(ListPage):
     kind = "records"
     name_shown = "Records"
     columns = COLUMNS
-    hint = "node:press label:wear decision:alarm quality:bad score>0.5 disagree:yes, ! inverts"
+    hint = "node:press label:wear decision:alarm quality:bad context.product:A4 score>0.5, ! inverts"
     BINDINGS: ClassVar[list[BindingType]] = bindings("records")
 
     def __init__(self, look: Look) -> None:
@@ -227,6 +228,7 @@ class RecordsOfAllPage(ListPage):
                 "latency": (figures.number(r.latency_us / 1e3), "base"),
                 "revision": (f"r{r.revision}", "dim"),
                 "reason": (r.reason, "dim"),
+                "context": (r.context, "dim"),
                 "key": (str(r.key), "dim"),
             }
         )

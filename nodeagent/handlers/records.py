@@ -28,7 +28,8 @@ _NAME = re.compile(NAME_PATTERN)
 
 @dataclasses.dataclass(frozen=True)
 class RecordHandlers:
-    """Query: `bundle`, `after`, `before`, `limit`, `decision`, `label`, `quality`, `newest_first=true`, `values=0`."""
+    """Query: `bundle`, `after`, `before`, `limit`, `decision`, `label`, `quality`, `context`, `newest_first=true`,
+    `values=0`. `context`: `product=A4 shift=2`, pairs that all must hold."""
 
     folder: Path
     database: NodeDatabase
@@ -54,6 +55,7 @@ class RecordHandlers:
             decision=call.query_text("decision") or None,
             label=call.query_text("label") or None,
             quality=None if quality < 0 else quality,
+            context=call.query_text("context") or None,
             newest_first=newest,
         )
 
@@ -146,6 +148,7 @@ def _record(row: records.Record, label: str, axis: Axis, *, values: bool) -> Rec
         outputs=_floats(row.outputs) if values else None,
         digest=row.digest,
         config=row.config,
+        context=row.context,
     )
 
 

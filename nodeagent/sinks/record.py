@@ -103,6 +103,7 @@ class Record:
                 reason=outcome.reason,
                 inputs=self._inputs(outcome),
                 outputs=_bytes(outcome.outputs),
+                context=outcome.context,
             )
         )
         if key:

@@ -49,7 +49,13 @@ class Node:
         self.records_, self.gaps, self.page, self.asked = records, gaps or [], page, 0
 
     async def records(
-        self, bundle: str, *, after: int | None = None, limit: int | None = None, newest_first: bool = False
+        self,
+        bundle: str,
+        *,
+        after: int | None = None,
+        limit: int | None = None,
+        context: str | None = None,
+        newest_first: bool = False,
     ) -> RecordsPage:
         self.asked += 1
         if newest_first:
@@ -106,6 +112,22 @@ def test_text_from_a_node_never_becomes_a_formula(tmp_path: Path, text: str) -> 
     assert {row[name] for name in ("node", "label", "reason", "decision")} == {f"'{text}"}
 
 
+@pytest.mark.parametrize("end", ["csv", "parquet", "json"])
+def test_of_one_product_alone_are_the_rows_that_say_so_and_each_says_it(tmp_path: Path, end: str) -> None:
+    said = ("product=A4 shift=1", "product=B7", "")
+    records = [record(n, context=said[n % 3]) for n in range(9)]
+    query, path = Query(bundle="pump", nodes=["a"], context="product=A4"), tmp_path / f"set.{end}"
+    facts = asyncio.run(export({"a": Node(records)}, query, path, by="alice", clock_us=lambda: 0))
+    assert (facts["rows"], facts["contexts"]) == ({"a": 3}, {"product=A4 shift=1": 3})
+    if end == "csv":
+        found = [row["context"] for row in table(path)]
+    elif end == "json":
+        found = [task["data"]["context"] for task in json.loads(path.read_text())]
+    else:
+        found = [row[0] for row in duckdb.sql(f"SELECT context FROM read_parquet({parquet._quoted(path)})").fetchall()]
+    assert found == ["product=A4 shift=1"] * 3
+
+
 def test_beside_it_stands_where_it_comes_from(tmp_path: Path) -> None:
     gap = Gap(key_from=record(1).key, key_to=record(2).key, count=3, reason="queue full")
     records = [record(n, label="worn" if n < 3 else "", digest=f"sha256:{n % 2}") for n in range(10)]
@@ -115,7 +137,10 @@ def test_beside_it_stands_where_it_comes_from(tmp_path: Path) -> None:
     assert facts == msgspec.to_builtins(told)
     (file,) = facts["files"]
     assert (file["sha256"], file["bytes"]) == (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_size)
-    assert (facts["by"], facts["query"]) == ("alice", {"bundle": "pump", "nodes": ["a"], "since_us": None})
+    assert (facts["by"], facts["query"]) == (
+        "alice",
+        {"bundle": "pump", "nodes": ["a"], "since_us": None, "context": ""},
+    )
     assert (facts["models"], facts["labels"]) == ({"sha256:0": 5, "sha256:1": 5}, {"worn": 3})
     assert (facts["rows"], facts["lost"]) == ({"a": 10}, {"a": 3})
     assert facts["span"] == {"first_us": record(0).wall_us, "last_us": record(9).wall_us}

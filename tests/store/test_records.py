@@ -1,6 +1,7 @@
 """Reading records: pages, filters, order, overlaps, files that cannot be read; and what retention removes."""
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from store import db, errors, records, segment
 from store.recorder import Recorder, Row
 from store.segment import Gap
+from store.segment_writer import SegmentWriter
 
 BOOT = 2
 SECOND = 1_000_000
@@ -242,3 +244,48 @@ def test_a_chunk_that_is_cut_short_is_refused():
 
 def test_a_gap_sorts_by_where_it_begins():
     assert sorted([Gap(5, 6, 1, ""), Gap(3, 9, 1, "")])[0].key_from == 3
+
+
+def write_contexts(folder: Path, said: list[str], *, chunked: bool) -> None:
+    """A row a context; in chunks, or one row each, over several commits."""
+    writer = SegmentWriter(folder, 1, {"bundle": "pump", "digest": "d", "config": ""}, 1 << 20, db.open_writer)
+    rows = [
+        (at, 0, Row(at, at, 0, None, "", "ok", 0, "", None, None, context)) for at, context in enumerate(said, start=1)
+    ]
+    for at in range(0, len(rows), 4):
+        writer.commit(rows[at : at + 4], [], chunked=chunked)
+    writer.close()
+
+
+SAID = ["", "product=A shift=1", "product=A shift=1", "product=B shift=1", *["product=A shift=2"] * 5, "", "product=B"]
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_each_row_has_the_context_it_was_offered_with_and_filters_pick_by_its_pairs(tmp_path, chunked, newest_first):
+    write_contexts(tmp_path, SAID, chunked=chunked)
+    turn = -1 if newest_first else 1
+    found = records.query(tmp_path, newest_first=newest_first).records
+    assert [record.context for record in found] == SAID[::turn]
+    for wanted in ("product=A", "shift=1", "shift=2 product=A", "product=C", "product"):
+        page = records.query(tmp_path, context=wanted, newest_first=newest_first)
+        fits = [at for at, said in enumerate(SAID, start=1) if set(wanted.split()) <= set(said.split())]
+        assert numbers(page) == fits[::turn]
+
+
+def test_contexts_cost_a_row_a_change_and_nothing_where_there_is_none(tmp_path):
+    write_contexts(tmp_path, SAID, chunked=False)
+    (file,) = segment.listing(tmp_path)
+    with closing(db.open_reader(file.path, deadline_s=1.0)) as conn:
+        assert conn.execute("SELECT key FROM context ORDER BY key").fetchall() == [(2,), (4,), (5,), (10,), (11,)]
+        assert segment.schema_of(conn) == 1, "an agent of one version before reads it"
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_segment_of_before_contexts_is_read_with_none(tmp_path, chunked):
+    write_contexts(tmp_path, SAID, chunked=chunked)
+    (file,) = segment.listing(tmp_path)
+    with closing(db.open_writer(file.path)) as conn:
+        conn.execute("DROP TABLE context")
+    assert [record.context for record in records.query(tmp_path).records] == [""] * len(SAID)
+    assert not records.query(tmp_path, context="product=A").records

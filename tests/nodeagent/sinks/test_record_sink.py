@@ -42,6 +42,13 @@ def recorded(decisions: list[str], room: int = 1000, **options: Any) -> tuple[Re
     return record, rows.rows
 
 
+def test_a_row_holds_the_context_of_its_outcome() -> None:
+    rows = Rows()
+    sink = Record(convert({}, RecordOptions), rows)
+    sink.offer(outcome()._replace(context="product=A4 shift=2"))
+    assert rows.rows[0].context == "product=A4 shift=2"
+
+
 def test_a_row_holds_all_of_an_outcome_with_its_arrays_as_little_endian_float32() -> None:
     _, (row,) = recorded(["normal"])
     assert (row.wall_us, row.source_us, row.latency_us, row.score, row.decision) == (7, 6, 5, 0.5, "normal")
