@@ -17,7 +17,7 @@ from console.bootstrap.node import BootstrapNode
 from console.bootstrap.plan import PYTHON_MIN, STARTS, Plan, Wish, make_plan, usual_places
 from console.bootstrap.shell import Shell
 from console.cli.arguments import add_receipt, add_verb, add_yes
-from console.cli.kit import add_signers, taken_kit
+from console.cli.kit import KITS, add_signers, kept_kit, taken_kit
 from console.cli.node import remove_node
 from console.cli.session import Session
 from console.client import AgentClient
@@ -41,7 +41,7 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     group = next(action for action in verbs.choices["node"]._actions if isinstance(action, argparse._SubParsersAction))
     booted = add_verb(group, "bootstrap", bootstrap_node, summary="put an agent on a node, over the link alone")
     booted.add_argument("name", metavar="NODE", help="a node of the catalog; `node add --unseen` adds one")
-    booted.add_argument("--kit", type=Path, required=True, metavar="FILE")
+    booted.add_argument("--kit", type=Path, metavar="FILE", help=f"default: the one kit in HOME/{KITS}")
     add_signers(booted)
     add_receipt(booted)
     booted.add_argument("--allow-signer", type=Path, metavar="FILE", help="who may sign bundles for the node")
@@ -65,7 +65,7 @@ async def bootstrap_node(session: Session, args: argparse.Namespace) -> int:
     """Looks, says, asks, installs, proves, and keeps the way to the agent."""
     (address,) = session.addresses([args.name])
     allowed = _read_allowed(args.allow_signer)
-    kit, signer = await asyncio.to_thread(taken_kit, session, args.kit, args.signers, args.receipt)
+    kit, signer = await asyncio.to_thread(taken_kit, session, args.kit or kept_kit(session), args.signers, args.receipt)
     wish = Wish(args.prefix, args.state, args.start, args.python)
     with kit:
         async with reached(session, address) as node:

@@ -16,7 +16,7 @@ from console.cli.keys import add_key, signer_of
 from console.cli.session import Session
 from console.failure import OK, Failure
 from console.kit.build import SOURCE, Order, build
-from console.kit.file import KIT_NAMESPACE, Kit, open_kit, sign_kit
+from console.kit.file import KIT_NAMESPACE, SUFFIX, Kit, open_kit, sign_kit
 from console.kit.manifest import PLATFORMS
 from console.receipts import admit, keep
 from store import signing
@@ -146,6 +146,19 @@ def read_signers(session: Session, path: Path | None) -> str:
         raise Failure(f"nobody may sign kits: there is no {file}", hint) from error
     except OSError as error:
         raise from_os(error, "read", file) from error
+
+
+def kept_kit(session: Session) -> Path:
+    """The one kit that lies with the console. Raises Failure where there is none, or a choice."""
+    folder = session.home.path / KITS
+    found = sorted(folder.glob(f"*{SUFFIX}"))
+    if len(found) != 1:
+        what = f"{len(found)} kits" if found else "no kit"
+        raise Failure(
+            f"no --kit was named, and {what} in {folder}",
+            "name the file: --kit FILE; `outstation kit build` makes one, `outstation carry unpack` brings one",
+        )
+    return found[0]
 
 
 def taken_kit(session: Session, path: Path, signers: Path | None, receipt: Path | None) -> tuple[Kit, signing.Signer]:

@@ -1,6 +1,7 @@
 """The demo's plant: agents, devices and SSH servers, in one process that ends with the console, however that ends.
 
-`python -m console.demo.host FOLDER`: one JSON line a node on standard output, then a line `{"ready": true}`.
+`python -m console.demo.host FOLDER`: one JSON line a node on standard output, the machine without an agent last, then a
+line `{"ready": true}`.
 Commands are JSON lines on standard input (`unplug`, `plug`, `stop-device`, `start-device`, ...; all of them in
 `command`); when the input ends, all stops.
 The folder belongs to the demo alone, and is removed with it unless `--keep` is given.
@@ -20,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from console.demo import processes
+from console.demo.bare import BareMachine
 from console.demo.devices import Devices
-from console.demo.plan import NODES, USER, NodePlan
+from console.demo.plan import BARE, NODES, USER, NodePlan
 from console.demo.sshd import HOST, SshServer, make_key
 
 READY_S = 60.0
@@ -51,6 +53,7 @@ class Plant:
     folder: Path
     nodes: dict[str, Node] = field(default_factory=dict)
     jump: SshServer | None = None
+    bare: BareMachine | None = None
     devices: Devices = field(init=False)
 
     def __post_init__(self) -> None:
@@ -76,6 +79,14 @@ class Plant:
             ports=lambda: {node.server.port for node in self.nodes.values() if node.plan.jump},
         )
         await self.jump.start()
+        make_key(keys / BARE.name, BARE.name)
+        self.bare = BareMachine(
+            self.folder / "n" / str(len(NODES) + 1),
+            host_key=keys / BARE.name,
+            client_key=keys / "operator",
+            log=self.log(BARE.name),
+        )
+        await self.bare.start()
 
     async def _start_node(self, number: int, plan: NodePlan, signers: Path) -> None:
         state = self.folder / "n" / str(number)
@@ -114,26 +125,33 @@ class Plant:
                     raise RuntimeError(f"the agent of {node.plan.name} ended: {text}")
                 await asyncio.sleep(POLL_S)
 
-    def describe(self, node: Node) -> dict[str, Any]:
-        """The line of one node: all that another tool needs to reach it."""
-        jump = f"{USER}@{HOST}:{self.jump.port}" if node.plan.jump and self.jump is not None else ""
+    def describe(self) -> list[dict[str, Any]]:
+        """A line a node: all that another tool needs to reach it. The machine without an agent is the last."""
+        assert self.jump is not None
+        assert self.bare is not None
+        found = [self._line(node.plan, node.server, node.state) for node in self.nodes.values()]
+        return [*found, self._line(BARE, self.bare.server, self.bare.state) | {"agent": str(self.bare.agent)}]
+
+    def _line(self, plan: NodePlan, server: SshServer, state: Path) -> dict[str, Any]:
+        jump = f"{USER}@{HOST}:{self.jump.port}" if plan.jump and self.jump is not None else ""
         return {
-            "name": node.plan.name,
+            "name": plan.name,
             "address": HOST,
-            "port": node.server.port,
+            "port": server.port,
             "user": USER,
-            "socket": str(node.socket),
-            "state": str(node.state),
+            "socket": str(state / "run" / "agent.sock"),
+            "state": str(state),
             "identity": str(self.folder / "keys" / "operator"),
-            "host_key": (self.folder / "keys" / f"{node.plan.name}.pub").read_text().strip(),
+            "host_key": (self.folder / "keys" / f"{plan.name}.pub").read_text().strip(),
             "jump": jump,
             "jump_host_key": (self.folder / "keys" / "jump.pub").read_text().strip() if jump else "",
-            "site": node.plan.site,
-            "line": node.plan.line,
-            "machine": node.plan.machine,
-            "example": node.plan.example,
-            "protocol": self.devices.protocol(node.plan),
-            "note": self.devices.note(node.plan),
+            "site": plan.site,
+            "line": plan.line,
+            "machine": plan.machine,
+            "example": plan.example,
+            "protocol": self.devices.protocol(plan),
+            "note": self.devices.note(plan),
+            "bindings": self.devices.bindings(plan),
         }
 
     async def command(self, words: dict[str, Any]) -> None:
@@ -160,6 +178,8 @@ class Plant:
     async def stop(self) -> None:
         for server in [*(node.server for node in self.nodes.values()), *([self.jump] if self.jump else [])]:
             await server.unplug()
+        if self.bare is not None:
+            await self.bare.stop()
         agents = [node.agent for node in self.nodes.values() if node.agent is not None]
         await processes.stop([*agents, *self.devices.processes()])
 
@@ -171,8 +191,8 @@ def _say(words: dict[str, Any]) -> None:
 
 async def _serve(plant: Plant, commands: asyncio.Queue[dict[str, Any]]) -> None:
     await plant.start()
-    for node in plant.nodes.values():
-        _say(plant.describe(node))
+    for line in plant.describe():
+        _say(line)
     _say({"ready": True})
     while True:
         words = await commands.get()

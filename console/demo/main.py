@@ -20,9 +20,10 @@ from console.demo.aside import aside
 from console.demo.plan import DEGRADING_NODE, NODES
 from console.demo.plant import PlantFailed
 from console.demo.provision import OPERATOR
-from console.demo.running import running_demo
+from console.demo.running import Demo, running_demo
 from console.demo.scenario import play
 from console.demo.scene import Claim, Scene
+from console.demo.seventh import ActFailed, how_to, kit_made
 
 ROOT = Path(__file__).resolve().parents[2]
 INTERRUPTED = 130
@@ -71,7 +72,7 @@ def _tell(text: str) -> None:
 
 async def _headless(folder: Path, seconds: float, keep: bool, broken: str | None) -> int:
     began_s = time.monotonic()
-    _tell("starting six agents, four PLCs, an OPC UA server, a broker and seven SSH servers ...")
+    _tell("starting six agents, five PLCs, an OPC UA server, a broker and eight SSH servers ...")
     async with _ending_on_signals(), running_demo(folder, _tell, keep=keep) as demo:
         bundles = replace(demo.bundles, bad=demo.bundles.good) if broken == "bundle" else demo.bundles
         if broken == "plc":
@@ -81,7 +82,7 @@ async def _headless(folder: Path, seconds: float, keep: bool, broken: str | None
         watching = asyncio.ensure_future(demo.fleet.run())
         try:
             scene = Scene(demo.fleet, demo.plant, demo.home, bundles, time.monotonic() + seconds)
-            claims = await play(scene)
+            claims = await play(scene, seventh=broken is None)
         finally:
             watching.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -133,9 +134,24 @@ async def _ending_on_signals() -> AsyncIterator[None]:
 def _app(folder: Path, *, keep: bool) -> int:
     from console.launch import run_app
 
-    _tell("starting six agents, four PLCs, an OPC UA server, a broker and seven SSH servers ...")
-    with _leaving_on_signals(), aside(running_demo(folder, _tell, keep=keep)) as demo:
+    _tell("starting six agents, five PLCs, an OPC UA server, a broker and eight SSH servers ...")
+    with _leaving_on_signals(), aside(_demo_with_kit(folder, keep=keep)) as demo:
         return run_app(argparse.Namespace(home=str(demo.home.path), operator=OPERATOR, **APP_DEFAULTS))
+
+
+@asynccontextmanager
+async def _demo_with_kit(folder: Path, *, keep: bool) -> AsyncIterator[Demo]:
+    """The demo, with the kit for its seventh machine in the console's folder some seconds later."""
+    async with running_demo(folder, _tell, keep=keep) as demo:
+        bare = demo.plant.nodes[-1]
+        making = asyncio.ensure_future(kit_made(folder, demo.home.path))
+        _tell(how_to(folder, demo.home.path, bare["bindings"]))
+        try:
+            yield demo
+        finally:
+            making.cancel()
+            with contextlib.suppress(asyncio.CancelledError, ActFailed):
+                await making
 
 
 @contextmanager

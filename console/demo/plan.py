@@ -40,6 +40,7 @@ DEVICES: tuple[DevicePlan, ...] = (
     DevicePlan("plc", "plc-02", seed=12, wear=0.2, wear_per_s=0.02),
     DevicePlan("plc", "plc-03", seed=13),
     DevicePlan("plc", "plc-04", seed=14),
+    DevicePlan("plc", "plc-05", seed=15),
     DevicePlan("motor", "opcua-01", seed=21),
     DevicePlan("broker", "broker-01"),
     DevicePlan("camera", "camera-01", seed=31, server="broker-01"),
@@ -52,6 +53,8 @@ NODES: tuple[NodePlan, ...] = (
     NodePlan("pump-03", "linz", "utilities", "P-103", "pump", "plc-03", jump=True),
     NodePlan("pump-04", "linz", "utilities", "P-104", "pump", "plc-04", jump=True, unplugged=True),
 )
+# A machine with an account and no agent: it becomes a node before one's eyes.
+BARE = NodePlan("pump-05", "graz", "utilities", "P-105", "pump", "plc-05")
 
 # Who does what in the demo: the bundle that is good goes to one node, the bad one to another.
 GOOD_NODE = "pump-01"

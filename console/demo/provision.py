@@ -56,6 +56,7 @@ def address_of(line: dict[str, Any]) -> NodeAddress:
         user=line["user"],
         jumps=(line["jump"],) if line["jump"] else (),
         socket=line["socket"],
+        agent=line.get("agent", "outstation-agent"),
         site=line["site"],
         line=line["line"],
         machine=line["machine"],

@@ -15,6 +15,7 @@ from console.demo.protocols import protocols
 from console.demo.provision import OPERATOR
 from console.demo.rollouts import FINISHED, finished_rollout, stopped_by_records, stopped_rollout
 from console.demo.scene import FAILURES, Claim, Scene, ledger_entry
+from console.demo.seventh import seventh_node
 from console.view import LinkState, NodeView
 from nodeagent.protocol import Deployment, DeploymentState, LedgerEntry, Record
 from store.archive import read_archive
@@ -24,8 +25,12 @@ SOAK_S = 2.0
 PLC_S = 30.0
 
 
-async def play(scene: Scene) -> list[Claim]:
-    """Every act; they go side by side, so that one which waits in vain takes no time from the others."""
+async def play(scene: Scene, *, seventh: bool = True) -> list[Claim]:
+    """Every act; they go side by side, so that one which waits in vain takes no time from the others.
+
+    `seventh`: whether a kit is made and a machine bootstrapped, which is much work for the processor.
+    """
+    new = asyncio.ensure_future(seventh_node(scene)) if seventh else None
     ups, *groups = await asyncio.gather(
         up(scene),
         asyncio.gather(recorded(scene), degrading(scene), jumped(scene)),
@@ -34,7 +39,7 @@ async def play(scene: Scene) -> list[Claim]:
         plugged_in_again(scene),
         protocols(scene),
     )
-    return [*ups, *(claim for group in groups for claim in group)]
+    return [*ups, *(claim for group in groups for claim in group), *([await new] if new is not None else [])]
 
 
 async def deployed_then_plc_lost(scene: Scene) -> list[Claim]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from console import deploy
 from console.client import AgentClient
-from console.demo.plan import NODES
+from console.demo.plan import BARE, NODES
 from console.demo.plant import Plant
 from console.demo.provision import Bundles
 from console.fleet import LiveFleet
@@ -62,7 +62,7 @@ class Scene:
 
     async def newest(self, node: str, *, after: int = 0, decision: str | None = None) -> Record | None:
         """The newest record of the node's first bundle above the key `after`."""
-        bundle = next(plan.example for plan in NODES if plan.name == node)
+        bundle = next(plan.example for plan in (*NODES, BARE) if plan.name == node)
         page = await self.fleet.client(node).records(
             bundle, after=after or None, limit=1, decision=decision, newest_first=True
         )

@@ -1,15 +1,18 @@
 """The demo's own SSH servers: one before each node's agent, one as the jump host. For the demo alone.
 
 A node's server opens the agent's sockets and runs `outstation-agent connect`, nothing else; the jump host opens
-TCP to the nodes behind it, nothing else. Both know exactly one key.
+TCP to the nodes behind it, nothing else; the bare account's gives a shell in its folder. Each knows exactly one key.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import shlex
+import signal
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import asyncssh
@@ -31,8 +34,14 @@ def make_key(path: Path, comment: str) -> str:
 class _Door(asyncssh.SSHServer):
     """Lets one key in, to the named sockets and ports."""
 
-    def __init__(self, key: asyncssh.SSHKey, sockets: Collection[str], ports: Callable[[], Collection[int]]) -> None:
-        self._key, self._sockets, self._ports = key, sockets, ports
+    def __init__(
+        self,
+        key: asyncssh.SSHKey,
+        sockets: Collection[str],
+        ports: Callable[[], Collection[int]],
+        account: Path | None,
+    ) -> None:
+        self._key, self._sockets, self._ports, self._account = key, sockets, ports, account
 
     def begin_auth(self, username: str) -> bool:
         return True
@@ -44,7 +53,8 @@ class _Door(asyncssh.SSHServer):
         return key.public_data == self._key.public_data
 
     def unix_connection_requested(self, dest_path: str) -> bool:
-        return dest_path in self._sockets
+        below = self._account is not None and Path(os.path.normpath(dest_path)).is_relative_to(self._account)
+        return below or dest_path in self._sockets
 
     def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> bool:
         return dest_host in (HOST, "localhost") and dest_port in self._ports()
@@ -61,9 +71,12 @@ class SshServer:
         sockets: Collection[str] = (),
         ports: Callable[[], Collection[int]] = tuple,
         state: Path | None = None,
+        account: Path | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._host_key, self._client = host_key, asyncssh.read_public_key(f"{client_key}.pub")
         self._sockets, self._ports, self._state = frozenset(sockets), ports, state
+        self._account, self._environment = account, dict(environment or {})
         self._acceptor: asyncssh.SSHAcceptor | None = None
         self._open: set[asyncssh.SSHServerConnection] = set()
         self.port = 0
@@ -74,7 +87,7 @@ class SshServer:
             HOST,
             self.port,
             server_host_keys=[str(self._host_key)],
-            server_factory=lambda: _Door(self._client, self._sockets, self._ports),
+            server_factory=lambda: _Door(self._client, self._sockets, self._ports, self._account),
             process_factory=self._run,
             acceptor=self._open.add,
             encoding=None,
@@ -95,25 +108,11 @@ class SshServer:
         self._open.clear()
 
     async def _run(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
-        words = shlex.split(process.command or "")
-        if words[:1] == ["exec"]:
-            words = words[1:]
-        if words == ["true"]:
-            process.exit(0)
+        child = await self._child(process.command or "")
+        if isinstance(child, int):
+            process.stderr.write(b"not found\n" if child else b"")
+            process.exit(child)
             return
-        if not words or Path(words[0]).name != "outstation-agent" or self._state is None:
-            process.stderr.write(b"not found\n")
-            process.exit(EXIT_NOT_FOUND)
-            return
-        child = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "nodeagent",
-            *words[1:],
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
         await process.redirect(child.stdin, child.stdout, child.stderr)
         ended, left = asyncio.create_task(child.wait()), asyncio.create_task(process.channel.wait_closed())
         try:
@@ -123,5 +122,27 @@ class SshServer:
         finally:
             left.cancel()
             if child.returncode is None:  # the peer is gone: a real sshd ends the session's process too
-                child.kill()
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal.SIGKILL)
             await ended
+
+    async def _child(self, command: str) -> asyncio.subprocess.Process | int:
+        """What the command starts here, or its exit status at once."""
+        if self._account is not None:
+            return await self._spawn(["/bin/sh", "-c", command], cwd=self._account, env=self._environment)
+        words = shlex.split(command)
+        if words[:1] == ["exec"]:
+            words = words[1:]
+        if words == ["true"]:
+            return 0
+        if not words or Path(words[0]).name != "outstation-agent" or self._state is None:
+            return EXIT_NOT_FOUND
+        return await self._spawn([sys.executable, "-m", "nodeagent", *words[1:]])
+
+    async def _spawn(
+        self, words: list[str], *, cwd: Path | None = None, env: dict[str, str] | None = None
+    ) -> asyncio.subprocess.Process:
+        pipe = asyncio.subprocess.PIPE
+        return await asyncio.create_subprocess_exec(
+            *words, stdin=pipe, stdout=pipe, stderr=pipe, cwd=cwd, env=env, start_new_session=True
+        )

@@ -18,17 +18,23 @@ EXECUTABLES_NAME = "executables.sha256"
 SOURCE = Path(__file__).resolve().parents[2]
 
 Say = Callable[[str], None]
+# (pins, platform, python, folder): brings a wheel a pin into the folder.
+Fetch = Callable[[Sequence[lock.Pin], str, str, Path], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a kit is to hold. `source` is the project's tree, with pyproject.toml and requirements.lock."""
+    """What a kit is to hold. `source` is the project's tree, with pyproject.toml and requirements.lock.
+
+    `fetch`: where the wheels come from, the package index with the lock's hashes unless told otherwise.
+    """
 
     platforms: tuple[str, ...]
     pythons: tuple[str, ...]
     extras: tuple[str, ...] = ()
     runtimes: tuple[tuple[str, Path], ...] = ()
     source: Path = SOURCE
+    fetch: Fetch = wheels.download
 
 
 def build(order: Order, out: Path, say: Say) -> Manifest:
@@ -49,7 +55,7 @@ def build(order: Order, out: Path, say: Say) -> Manifest:
             for python in order.pythons:
                 chosen[platform, python] = lock.closure(pins, names, platforms.environment(platform, python))
                 say(f"{platform} Python {python}: {len(chosen[platform, python])} packages")
-                wheels.download(chosen[platform, python], platform, python, folder)
+                order.fetch(chosen[platform, python], platform, python, folder)
         described = {path.name: wheels.describe(path) for path in sorted(folder.glob("*.whl"))}
         targets = [_target(described, own, key, names_of(found)) for key, found in chosen.items()]
         return _write(out, order, described, targets, described[own.name].wheel.version, wheels.file_hash(lock_file))

@@ -165,10 +165,13 @@ class NodeLink:
         message = (
             f"the agent is not reached. Tried: the socket {sockets}; `{self.address.agent} connect`: {error.message}"
         )
-        hint = f"is outstation-agent running on {self.address.name}, and may {self._route.target.user} reach it?"
+        hint = (
+            f"is outstation-agent running on {self.address.name}, and may {self._route.target.user} reach it?"
+            f" Where there is none: `outstation node bootstrap {self.address.name} --kit FILE` puts it there"
+        )
         if not self.address.socket:
             hint += (
-                " Its launcher says at start which socket it listens on (STATE/run/agent.sock, unless node.toml says"
+                ". Its launcher says at start which socket it listens on (STATE/run/agent.sock, unless node.toml says"
                 " otherwise): give that to `outstation node add` as --socket, and the command's path as --agent"
             )
         return NotListening(LinkState.NO_AGENT, self.address.name, message, hint)

@@ -32,7 +32,7 @@ def served() -> Iterator[tuple[subprocess.Popen[str], list[dict[str, str]]]]:
     with process:
         assert process.stdout is not None
         try:
-            lines = [process.stdout.readline() for _ in range(6)]
+            lines = [process.stdout.readline() for _ in range(7)]
             assert all(lines), "the demo ended by itself; its standard error is above"
             yield process, [json.loads(line) for line in lines]
         finally:
@@ -57,12 +57,12 @@ def assert_nothing_left(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_the_served_demo_names_six_nodes_and_leaves_nothing_however_it_ends(number: signal.Signals) -> None:
+def test_the_served_demo_names_seven_machines_and_leaves_nothing_however_it_ends(number: signal.Signals) -> None:
     with served() as (process, lines):
         folder = Path(lines[0]["state"]).parents[1]
         assert {"name", "address", "port", "user", "socket", "state"} <= set(lines[0])
-        assert len({line["name"] for line in lines}) == 6
-        assert all(Path(line["socket"]).exists() for line in lines)
+        assert len({line["name"] for line in lines}) == 7
+        assert [Path(line["socket"]).exists() for line in lines] == [True] * 6 + [False]
         assert len(left_of(folder)) > 6
         process.send_signal(number)
         assert process.wait(timeout=END_S) == (-number if number == signal.SIGKILL else 0)

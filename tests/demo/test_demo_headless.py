@@ -19,6 +19,7 @@ GATE = "recorder gate stops the bad bundle before the switch"
 STOPPED = "failing canary stops a rollout of three waves"
 FINISHED = "good bundle rolled out over three waves"
 READ = "each example reads its protocol"
+SEVENTH = "seventh node by bootstrap"
 BACK = "OPC UA server and broker lost and found again"
 pytestmark = pytest.mark.timeout(300)
 
@@ -69,7 +70,13 @@ def test_every_claim_has_its_row_in_the_state_folder_of_its_node(folder: Path) -
     assert set(claims[BACK]["evidence"]["record_keys"]) == {"motor-01", "cast-01"}
     for name, key in claims[BACK]["evidence"]["record_keys"].items():
         assert record_is_there(states[name], key), name
-    for claim in ("degrading machine raises an alarm", "good bundle committed", "bad bundle rolled itself back"):
+    made = claims[SEVENTH]["evidence"]
+    node = states[claims[SEVENTH]["node"]]
+    assert (node / "node.id").read_text().strip() == made["node_id"]
+    assert made["kit"][7:19] in (node.parent / "current").readlink().name
+    assert rows(node / "node.db", "SELECT state FROM deployments WHERE id = ?", made["deployment"]) == [("COMMITTED",)]
+    acts = ("degrading machine raises an alarm", "good bundle committed", "bad bundle rolled itself back", SEVENTH)
+    for claim in acts:
         assert record_is_there(states[claims[claim]["node"]], claims[claim]["evidence"]["record_key"]), claim
     for claim, state in (("good bundle committed", "COMMITTED"), ("bad bundle rolled itself back", "ROLLED_BACK")):
         evidence, database = claims[claim]["evidence"], states[claims[claim]["node"]] / "node.db"
