@@ -249,6 +249,24 @@ class LastPrediction(msgspec.Struct, frozen=True, kw_only=True):
     context: str = ""
 
 
+class ContextTelemetry(msgspec.Struct, frozen=True, kw_only=True):
+    """What a pipeline did under one context, `product=A4 shift=2`, since its worker started.
+
+    `inferences_per_s`: over whole periods of that context alone in which predictions were made. `good_total`: of
+    `outcomes_total`, those of good quality. Of the contexts that came last, at most 8; the newest stands last.
+    """
+
+    context: str
+    predictions_total: int = 0
+    errors_total: int = 0
+    rejects_total: int = 0
+    alarms_total: int = 0
+    outcomes_total: int = 0
+    good_total: int = 0
+    inferences_per_s: float | None = None
+    latency_ms_p95: float | None = None
+
+
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
     """A running trial: without a confirm the node goes back by itself when nothing is left."""
 
@@ -295,6 +313,7 @@ class BundleTelemetry(msgspec.Struct, frozen=True, kw_only=True):
     stages: list[StageTelemetry] = []
     sinks: list[SinkTelemetry] = []
     latency_histogram_ms: list[tuple[float, int]] = []
+    contexts: list[ContextTelemetry] = []
 
 
 class OutOfService(msgspec.Struct, frozen=True, kw_only=True):

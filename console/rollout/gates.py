@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 from msgspec.structs import replace
 
+from console.rollout.alike import Alike, ContextSample, Figures, alike
 from console.rollout.plan import PlannedWave
 from console.rollout.policy import Limits
 from store.rollouts import TargetRow
@@ -15,12 +16,15 @@ from store.rollouts import TargetRow
 Say = Literal["pass", "fail", "wait", "unknown", "none"]
 TERMINAL = frozenset({"ok", "failed", "interrupted", "unconfirmed", "skipped"})
 REASONS_MAX = 20
+CONTEXTS_NAMED = 3
+OTHER_PRODUCT = "not the same product since the switch"
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
     """What a node's revision did so far. Shares are 0 to 1; None is: not known. Counts are since the worker started.
 
     `rate` and `latency_ms_p95` are medians over `running_s` in which the machine ran, 0: those of this moment.
+    `contexts`: the same for each product and the like, where the pipeline names them.
     """
 
     digest: str
@@ -37,6 +41,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     quality_good_share: float | None = None
     score_share: float | None = None
     running_s: float = 0.0
+    contexts: tuple[ContextSample, ...] = ()
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,23 +74,50 @@ def judge(node: str, limits: Limits, before: Sample | None, now: Sample | None) 
         return (
             Figure(node=node, name="telemetry", before=None, now=None, limit="of the new revision", says="unknown"),
         )
-    figures = [_predictions(node, limits, now)]
+    both = alike(before.contexts if before else (), now.contexts)
+    figures = [_predictions(node, limits, now.predictions)]
     enough = figures[0].says == "pass"
-    for name, limit, old, new, broken in _comparisons(limits, before, now):
-        says: Say = "unknown" if new is None or not enough else "fail" if broken else "pass"
-        if old is None and "before" in limit:
+    if both is not None and before is not None:
+        figures.append(_of_the_same(node, limits, both, before, now))
+    enough_alike = enough and figures[-1].says == "pass"
+    for name, limit, old, new, broken in _comparisons(limits, before, now, both):
+        compared = "before" in limit
+        known = new is not None and (enough_alike if compared else enough)
+        says: Say = "unknown" if not known else "fail" if broken else "pass"
+        if both is not None and old is None and compared:
+            says = "unknown"
+        elif old is None and compared:
             says = "none"
         figures.append(Figure(node=node, name=name, before=old, now=new, limit=limit, says=says))
     return tuple(figures)
 
 
-def _predictions(node: str, limits: Limits, now: Sample) -> Figure:
-    enough = now.predictions >= limits.predictions_min
+def _of_the_same(node: str, limits: Limits, both: Alike, before: Sample, now: Sample) -> Figure:
+    """How much of what the new revision did can be compared with the one before, and under what."""
+    limit = f"compared under {_named(both.contexts)}"
+    if not both.contexts:
+        seen = (_named(tuple(each.context for each in sample.contexts)) for sample in (now, before))
+        limit = f"{OTHER_PRODUCT}: {' now, before '.join(seen)}"
+    elif both.predictions < limits.predictions_min:
+        limit += f", only {both.predictions} of at least {limits.predictions_min} predictions"
+    enough = both.contexts and both.predictions >= limits.predictions_min
+    return Figure(
+        node=node, name="same product", before=None, now=both.share, limit=limit, says="pass" if enough else "unknown"
+    )
+
+
+def _named(contexts: tuple[str, ...]) -> str:
+    more = f" and {len(contexts) - CONTEXTS_NAMED} more" if len(contexts) > CONTEXTS_NAMED else ""
+    return ", ".join(contexts[:CONTEXTS_NAMED]) + more
+
+
+def _predictions(node: str, limits: Limits, made: int) -> Figure:
+    enough = made >= limits.predictions_min
     return Figure(
         node=node,
         name="predictions",
         before=None,
-        now=float(now.predictions),
+        now=float(made),
         limit=f"at least {limits.predictions_min}",
         says="pass" if enough else "unknown",
     )
@@ -94,9 +126,10 @@ def _predictions(node: str, limits: Limits, now: Sample) -> Figure:
 Comparison = tuple[str, str, float | None, float | None, bool]
 
 
-def _comparisons(limits: Limits, before: Sample | None, now: Sample) -> list[Comparison]:
-    """(name, limit, before, now, broken) of every limit that the policy gives."""
-    old = before or Sample(digest="")
+def _comparisons(limits: Limits, before: Sample | None, now: Sample, both: Alike | None) -> list[Comparison]:
+    """(name, limit, before, now, broken) of every limit of the policy; `both`: where products are told apart."""
+    restarted = before.restarts if before else 0
+    old, fresh = (both.before, both.now) if both is not None else (_figures(before), _figures(now))
     found: list[Comparison] = []
 
     def add(
@@ -109,10 +142,9 @@ def _comparisons(limits: Limits, before: Sample | None, now: Sample) -> list[Com
         broken = new is not None and worst is not None and (new < worst if lower else new > worst)
         found.append((name, text, was, new, broken))
 
-    was, new = _shares(before), _shares(now)
     errors, restarts = limits.errors_share_max, limits.restarts_max
-    add("errors share", errors, f"at most {errors}", was["errors"], new["errors"], errors)
-    again = float(max(0, now.restarts - old.restarts))
+    add("errors share", errors, f"at most {errors}", _errors(before), _errors(now), errors)
+    again = float(max(0, now.restarts - restarted))
     add("worker restarts", restarts, f"at most {restarts}", None, again, restarts)
     ratio = limits.latency_ms_p95_ratio_max
     add(
@@ -120,31 +152,37 @@ def _comparisons(limits: Limits, before: Sample | None, now: Sample) -> list[Com
         ratio,
         f"at most {ratio} x before",
         old.latency_ms_p95,
-        now.latency_ms_p95,
+        fresh.latency_ms_p95,
         _times(old.latency_ms_p95, ratio),
     )
     least = limits.rate_ratio_min
-    add("inferences/s", least, f"at least {least} x before", old.rate, now.rate, _times(old.rate, least))
-    for name, key, rise in (
-        ("rejects share", "rejects", limits.rejects_share_rise_max),
-        ("score share", "score", limits.score_share_rise_max),
+    add("inferences/s", least, f"at least {least} x before", old.rate, fresh.rate, _times(old.rate, least))
+    for name, was, new, rise in (
+        ("rejects share", old.rejects, fresh.rejects, limits.rejects_share_rise_max),
+        ("score share", old.score, fresh.score, limits.score_share_rise_max),
     ):
-        add(name, rise, f"at most before + {rise}", was[key], new[key], _plus(was[key], rise))
+        add(name, rise, f"at most before + {rise}", was, new, _plus(was, rise))
     drop = limits.quality_share_drop_max
-    add("good share", drop, f"at least before - {drop}", was["good"], new["good"], _plus(was["good"], -(drop or 0.0)))
+    add("good share", drop, f"at least before - {drop}", old.good, fresh.good, _plus(old.good, -(drop or 0.0)))
     return found
 
 
-def _shares(sample: Sample | None) -> dict[str, float | None]:
+def _errors(sample: Sample | None) -> float | None:
+    tried = sample.predictions + sample.errors if sample else 0
+    return sample.errors / tried if sample and tried else None
+
+
+def _figures(sample: Sample | None) -> Figures:
     if sample is None:
-        return {"errors": None, "rejects": None, "score": None, "good": None}
-    tried, seen = sample.predictions + sample.errors, sample.predictions + sample.rejects
-    return {
-        "errors": sample.errors / tried if tried else None,
-        "rejects": sample.rejects / seen if seen else None,
-        "score": sample.score_share,
-        "good": sample.quality_good_share,
-    }
+        return Figures()
+    seen = sample.predictions + sample.rejects
+    return Figures(
+        rejects=sample.rejects / seen if seen else None,
+        score=sample.score_share,
+        good=sample.quality_good_share,
+        rate=sample.rate,
+        latency_ms_p95=sample.latency_ms_p95,
+    )
 
 
 def _times(value: float | None, factor: float | None) -> float | None:

@@ -12,6 +12,7 @@ from console import deploy
 from console.client import AgentClient
 from console.deploy import DeployFailed, Progress, Reach
 from console.gate import ShadowOrder
+from console.rollout.alike import ContextSample
 from console.rollout.gates import Sample
 from console.rollout.policy import Policy
 from console.shadow import begin
@@ -208,4 +209,17 @@ def sample_of(status: Status, bundle: str) -> Sample:
         rate=found.inferences_per_s,
         latency_ms_p95=found.latency_ms_p95,
         quality_good_share=found.quality_good_share,
+        contexts=tuple(
+            ContextSample(
+                context=each.context,
+                predictions=each.predictions_total,
+                rejects=each.rejects_total,
+                alarms=each.alarms_total,
+                outcomes=each.outcomes_total,
+                good=each.good_total,
+                rate=each.inferences_per_s,
+                latency_ms_p95=each.latency_ms_p95,
+            )
+            for each in found.contexts
+        ),
     )

@@ -279,6 +279,7 @@ class BundleWorker:
             stages=[] if plant is None else plant.engine.stages(),
             sinks=[] if plant is None else plant.sinks(),
             latency_histogram_ms=stats.latencies.histogram_ms(),
+            contexts=stats.contexts.telemetry(),
         )
 
 

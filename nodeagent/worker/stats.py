@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from nodeagent.pipeline.outcome import ERROR, SKIPPED, Outcome
 from nodeagent.protocol import LastPrediction
 from nodeagent.serving.statistics import Latencies
+from nodeagent.worker.contexts import Contexts
 
 PERIODS_KEPT: Final = 10
 
@@ -40,6 +41,7 @@ class WorkerStats:
         self.http_rejects = 0
         self.last: LastPrediction | None = None
         self.latencies = Latencies()
+        self.contexts = Contexts()
         self._errors = 0
         self._rejects = 0
         self._good = 0
@@ -67,6 +69,7 @@ class WorkerStats:
             self._rejects += 1
         elif outcome.valid:
             self.predicted(outcome.latency_us)
+        self.contexts.outcome(outcome)
         self._judged += 1
         self._good += outcome.quality == 0
         self.last = LastPrediction(
@@ -81,6 +84,7 @@ class WorkerStats:
 
     def tick(self, period_s: float) -> Rates:
         """Ends a period of `period_s`."""
+        self.contexts.tick(period_s)
         now = self._standing()
         last, first = self._periods[-1], self._periods[0]
         self._periods.append(now)

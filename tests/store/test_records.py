@@ -289,3 +289,12 @@ def test_a_segment_of_before_contexts_is_read_with_none(tmp_path, chunked):
         conn.execute("DROP TABLE context")
     assert [record.context for record in records.query(tmp_path).records] == [""] * len(SAID)
     assert not records.query(tmp_path, context="product=A").records
+
+
+def test_a_segment_says_again_what_the_one_before_it_said(tmp_path):
+    writer = SegmentWriter(tmp_path, 1, {"bundle": "pump", "digest": "d", "config": ""}, 1 << 20, db.open_writer)
+    for at in (1, 2):
+        writer.commit([(at, 0, Row(at, at, 0, None, "", "ok", 0, "", None, None, "product=A"))], [], chunked=False)
+        writer.close()
+    assert len(segment.listing(tmp_path)) == 2
+    assert [record.context for record in records.query(tmp_path).records] == ["product=A"] * 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import msgspec
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from console.rollout.alike import ContextSample
 from console.rollout.gates import TERMINAL, Sample, Verdict, judge, wave_verdict
 from console.rollout.plan import PlannedWave
 from console.rollout.policy import Limits
@@ -146,3 +148,65 @@ def test_a_pass_means_all_terminal_under_the_threshold_somebody_ok_and_all_of_th
     random.shuffle(targets)
     again = verdict(*targets, failures_max=failures_max)
     assert (again.says, again.ok, again.failed) == (found.says, found.ok, found.failed)
+
+
+def under(context: str, predictions: int = 1_000, **named: Any) -> ContextSample:
+    plain: dict[str, Any] = {"rejects": 0, "alarms": 10, "outcomes": 1_000, "good": 1_000, "rate": 10.0}
+    return ContextSample(context=context, predictions=predictions, **({"latency_ms_p95": 5.0} | plain | named))
+
+
+def of(sample: Sample, *contexts: ContextSample) -> Sample:
+    return msgspec.structs.replace(sample, contexts=contexts)
+
+
+A, B = "product=A", "product=B"
+# Product B is slower and odder than A, under any revision.
+SLOW = {"rate": 4.0, "latency_ms_p95": 20.0, "alarms": 500, "good": 700}
+
+
+def test_a_change_of_product_is_no_change_of_the_model() -> None:
+    before = of(OLD, under(A, 3_000), under(B, 1_000, **SLOW))
+    now = of(
+        msgspec.structs.replace(NEW, rate=4.0, latency_ms_p95=20.0, quality_good_share=0.7), under(B, 1_000, **SLOW)
+    )
+    assert {figure.says for figure in judge("n1", LIMITS, before, now)} == {"pass"}
+    told = {figure.name: (figure.before, figure.now) for figure in judge("n1", LIMITS, before, now)}
+    assert told["p95 ms"] == (20.0, 20.0)
+    worse = of(now, under(B, 1_000, **SLOW | {"latency_ms_p95": 41.0}))
+    assert [figure.name for figure in judge("n1", LIMITS, before, worse) if figure.says == "fail"] == ["p95 ms"]
+
+
+def test_products_are_weighed_by_what_the_new_revision_made_of_each() -> None:
+    before = of(OLD, under(A, 9_000), under(B, 1_000, **SLOW))
+    now = of(NEW, under(A, 250), under(B, 750, **SLOW))
+    told = {figure.name: (figure.before, figure.now) for figure in judge("n1", LIMITS, before, now)}
+    assert told["inferences/s"] == (5.5, 5.5)
+
+
+@pytest.mark.parametrize("seen", [under(B), under("product=?"), under(A, 0)])
+def test_another_product_since_the_switch_is_unknown_and_says_so(seen: ContextSample) -> None:
+    before = of(OLD, under(A), under("product=?"))
+    found = judge("n1", LIMITS, before, of(NEW, seen))
+    said = {figure.name: figure.says for figure in found}
+    assert {name for name, says in said.items() if says == "pass"} == {"predictions", "errors share", "worker restarts"}
+    assert set(said.values()) == {"pass", "unknown"}
+    stopped = wave_of(before, of(NEW, seen))
+    assert stopped.says == "unknown"
+    assert (
+        f"not the same product since the switch: {seen.context} now, before product=A, product=?" in stopped.reasons[0]
+    )
+
+
+def test_too_little_of_the_same_product_is_unknown() -> None:
+    found = judge("n1", LIMITS, of(OLD, under(A)), of(NEW, under(A, 5), under(B, 995)))
+    assert {figure.name: figure.says for figure in found}["p95 ms"] == "unknown"
+
+
+def test_a_revision_that_names_no_context_is_compared_as_a_whole() -> None:
+    assert {figure.says for figure in judge("n1", LIMITS, OLD, of(NEW, under(A)))} == {"pass"}
+    assert {figure.says for figure in judge("n1", LIMITS, of(OLD, under(A)), NEW)} == {"pass"}
+
+
+def wave_of(before: Sample, after: Sample) -> Verdict:
+    row = target("a", "ok", after=after)
+    return verdict(dataclasses.replace(row, before=msgspec.json.encode(before).decode()))
