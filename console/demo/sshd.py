@@ -14,6 +14,7 @@ import signal
 import sys
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 
@@ -113,18 +114,22 @@ class SshServer:
             process.stderr.write(b"not found\n" if child else b"")
             process.exit(child)
             return
-        await process.redirect(child.stdin, child.stdout, child.stderr)
-        ended, left = asyncio.create_task(child.wait()), asyncio.create_task(process.channel.wait_closed())
+        telling = asyncio.gather(_tell(child.stdout, process.stdout), _tell(child.stderr, process.stderr))
+        hearing = asyncio.ensure_future(_hear(process.stdin, child.stdin))
+        gone = asyncio.ensure_future(process.channel.wait_closed())
         try:
-            await asyncio.wait({ended, left}, return_when=asyncio.FIRST_COMPLETED)
-            if ended.done() and not left.done():
-                process.exit(ended.result())
+            ends: set[asyncio.Future[Any]] = {telling, gone}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if telling.done() and not gone.done():
+                process.exit(await child.wait())  # as a real sshd does, once all that it said has been sent
         finally:
-            left.cancel()
+            for task in (telling, hearing, gone):
+                task.cancel()
+            await asyncio.gather(telling, hearing, gone, return_exceptions=True)
             if child.returncode is None:  # the peer is gone: a real sshd ends the session's process too
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(child.pid, signal.SIGKILL)
-            await ended
+            await child.wait()
 
     async def _child(self, command: str) -> asyncio.subprocess.Process | int:
         """What the command starts here, or its exit status at once."""
@@ -146,3 +151,22 @@ class SshServer:
         return await asyncio.create_subprocess_exec(
             *words, stdin=pipe, stdout=pipe, stderr=pipe, cwd=cwd, env=env, start_new_session=True
         )
+
+
+async def _tell(source: asyncio.StreamReader | None, sink: asyncssh.SSHWriter[bytes]) -> None:
+    """What a child says, to the peer. A peer that is gone ends it."""
+    assert source is not None
+    with contextlib.suppress(OSError):
+        while data := await source.read(CHUNK_BYTES):
+            sink.write(data)
+            await sink.drain()
+
+
+async def _hear(source: asyncssh.SSHReader[bytes], sink: asyncio.StreamWriter | None) -> None:
+    """What the peer sends, to a child, and its end. A child that reads no more ends it."""
+    assert sink is not None
+    with contextlib.suppress(OSError):
+        while data := await source.read(CHUNK_BYTES):
+            sink.write(data)
+            await sink.drain()
+        sink.close()

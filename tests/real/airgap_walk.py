@@ -1,7 +1,7 @@
 """Walks docs/airgap.md inside a network without a route: `python airgap_walk.py FOLDER`, where the folder is filled.
 
-Starts a real sshd there, gives each `$ outstation` line of the page with this machine's address and key in it, and
-prints one JSON table: every command with its exit code and what it said.
+Starts a real sshd there, gives each command of the page in its order with this machine's address and key in it, except
+those of the office, and prints one JSON table: every command with its exit code and what it said.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "airgap.md").read_text("utf-8")
-ASKS = ("node bootstrap", "clock note", "node bind", "deploy")
+# Who gives a command, and the command.
+COMMAND = re.compile(r"^([a-z0-9-]*)\$ (.+)$", re.MULTILINE)
+ASKS = tuple(f"outstation {verb} " for verb in ("node bootstrap", "clock note", "node bind", "deploy", "diode add"))
 RECORDS_S = 60.0
 
 
@@ -33,12 +35,25 @@ def lab_class() -> Any:
 
 
 def run(folder: Path, line: str, environment: dict[str, str]) -> dict[str, Any]:
-    words = [sys.executable, "-m", "console", "--home", str(folder / "console"), "--operator", "alice"]
-    words += line.split() + (["--yes"] if line.startswith(ASKS) else [])
+    given = f"{line} --yes" if line.startswith(ASKS) else line
     done = subprocess.run(
-        words, cwd=folder, capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL, check=False
+        given, shell=True, cwd=folder, capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL
     )
     return {"line": line, "code": done.returncode, "out": done.stdout, "err": done.stderr}
+
+
+def media(folder: Path) -> dict[str, str]:
+    """The stick, the diode's folder, and the files that the page shows; what the page calls them, and what they are."""
+    for name in ("stick", "diode"):
+        (folder / name).mkdir()
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "scan_key")], check=True)
+    console = folder / "console"
+    console.mkdir(mode=0o700)
+    (policy,) = re.findall(r"^```\n(\[media\].*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    (console / "policy.toml").write_text(policy)
+    public = " ".join((folder / "scan_key.pub").read_text().split()[:2])
+    (console / "scan_signers").write_text(f'scan-01 namespaces="outstation-scan" {public}\n')
+    return {"/media/stick": str(folder / "stick"), "/srv/diode": str(folder / "diode"), "bearing-1.1": "bearing-1.0"}
 
 
 def walk(folder: Path, lab: Any) -> list[dict[str, Any]]:
@@ -47,23 +62,36 @@ def walk(folder: Path, lab: Any) -> list[dict[str, Any]]:
     server = lab.sshd(f"SetEnv SHLVL=1 HOME={home} PATH=/usr/bin:/bin")
     public = server.folder / "host_key.pub"
     told = subprocess.run(["ssh-keygen", "-lf", str(public)], capture_output=True, text=True, check=True)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OUTSTATION_HOME": str(folder / "console")}
-    here = {
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "OUTSTATION_HOME": str(folder / "console"),
+        "OUTSTATION_OPERATOR": "alice",
+        "OUTSTATION_STATE": str(home / "agent" / "state"),
+    }
+    here = media(folder) | {
+        "/etc/ssh/ssh_host_ed25519_key.pub": str(public),
         "plant@10.0.0.7": f"{server.user}@127.0.0.1:{server.port}",
-        "plant_key": str(lab.identity),
+        "-i plant_key": f"-i {lab.identity}",
         "--unseen": "--unseen --ssh-config /dev/null",
         "--allow-signer": f"--accept {told.stdout.split()[1]} --prefix {home}/agent --start by-hand --allow-signer",
     }
+    # On this machine one box plays both nodes, and a console takes no node twice: the diode has a laptop of its own.
+    behind = environment | {"OUTSTATION_HOME": str(folder / "console-09")}
     steps = []
-    for line in re.findall(r"^\$ outstation (.+)$", PAGE, re.MULTILINE):
+    for who, page_line in COMMAND.findall(PAGE):
+        if who == "office":
+            continue
+        line = page_line
         for word, value in here.items():
             line = line.replace(word, value)
         until_s = time.monotonic() + RECORDS_S
-        steps.append(run(folder, line, environment))
-        while line.startswith("records") and "REV" in steps[-1]["out"] and len(steps[-1]["out"].splitlines()) < 4:
+        steps.append(run(folder, line, behind if " diode " in line else environment))
+        while " records " in line and "REV" in steps[-1]["out"] and len(steps[-1]["out"].splitlines()) < 4:
             assert time.monotonic() < until_s, steps[-1]
             time.sleep(0.5)
             steps[-1] = run(folder, line, environment)
+        steps[-1]["page"] = f"{who}$ {page_line}"
         if steps[-1]["code"] != 0:
             break
     return steps
