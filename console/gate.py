@@ -75,6 +75,15 @@ def in_short(verdict: GateVerdict) -> str:
     return f"gate {verdict.verdict}{why}: {', '.join(parts)}" if verdict.rows else f"gate {verdict.verdict}{why}"
 
 
+def by_context(verdict: GateVerdict) -> list[str]:
+    """The agreement of each product and the like, the most frequent first; nothing where there was one alone."""
+    return [
+        f"{percent(each.agreed / each.decided)} of {each.decided:,} under {each.context or 'no context'}"
+        for each in verdict.contexts
+        if each.decided
+    ]
+
+
 def in_full(verdict: GateVerdict, *, machine: str = "the node") -> list[str]:
     """The verdict with every figure and the worst rows; latencies are those of `machine`."""
     lines = [in_short(verdict)]
@@ -85,6 +94,7 @@ def in_full(verdict: GateVerdict, *, machine: str = "the node") -> list[str]:
         lines.append(f"  recorded {first} to {last}")
     if verdict.active_agreement is not None:
         lines.append(f"  the active revision agrees with its own records on {percent(verdict.active_agreement)}")
+    lines += [f"  {line}" for line in by_context(verdict)]
     flips = [f"{count:,} x {what}" for what, count in verdict.flips.items()]
     lines.append(f"  flips: {', '.join(flips) or 'none'}")
     if verdict.score_shift_mean is not None:

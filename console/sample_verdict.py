@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from console.gate import GateOrder
 from console.sample_plant import WALL_S
-from nodeagent.protocol import GateRow, GateVerdict
+from nodeagent.protocol import ContextAgreement, GateRow, GateVerdict
 
 STOPPED_VERSION = "3.0"
 
@@ -24,6 +24,13 @@ def sample_verdict(version: str, gate: GateOrder | None) -> GateVerdict | None:
         last_wall_us=wall_us,
         agreement=agreement,
         active_agreement=1.0,
+        contexts=[
+            ContextAgreement(context=context, decided=decided, agreed=round(decided * share))
+            for context, decided, share in (
+                ("product=A7 shift=2", gate.rows * 6 // 10, 0.999),
+                ("product=B2 shift=2", gate.rows * 4 // 10, 0.28 if bad else 0.996),
+            )
+        ],
         flips={"ok -> alarm": 290} if bad else {"ok -> alarm": 2},
         score_shift_mean=0.41 if bad else 0.012,
         score_shift_p95=1.2 if bad else 0.05,

@@ -363,15 +363,40 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
 
 
+class AlertRule(msgspec.Struct, frozen=True, kw_only=True):
+    """One rule as it is carried out. `origin`: `operator`, `default`, or the bundle that brought it.
+
+    `high`, `low` and `deadband` are in the figure's unit; `says`: the same in words, with the unit that a person reads.
+    `only`: the one subject it is about; empty: all.
+    """
+
+    code: str
+    figure: str
+    origin: str
+    priority: int
+    high: float | None = None
+    low: float | None = None
+    deadband: float = 0.0
+    on_delay_s: float = 0.0
+    off_delay_s: float = 0.0
+    says: str = ""
+    message: str = ""
+    advice: str = ""
+    only: str = ""
+    enabled: bool = True
+
+
 class AlertRules(msgspec.Struct, frozen=True, kw_only=True):
     """The rules in force: `text` is what the operator set, `defaults` what stands behind it, `bundles` what theirs say.
 
-    A rule of `bundles` is one line: bundle, code, figure and limit.
+    A rule of `bundles` is one line: bundle, code, figure and limit. `in_force`: all of them, what counts first first;
+    an older agent leaves it empty.
     """
 
     text: str
     defaults: str
     bundles: list[str] = []
+    in_force: list[AlertRule] = []
 
 
 class Telemetry(msgspec.Struct, frozen=True, kw_only=True):
@@ -749,12 +774,21 @@ class GateRow(msgspec.Struct, frozen=True, kw_only=True):
     decision_after: str
 
 
+class ContextAgreement(msgspec.Struct, frozen=True, kw_only=True):
+    """Of `decided` decisions under one context, `product=A4`, how many were the same; empty: none was named."""
+
+    context: str
+    decided: int
+    agreed: int
+
+
 class GateVerdict(msgspec.Struct, frozen=True, kw_only=True):
     """How the candidate did; kept as `gate` in Deployment.preflight. `unknown` is not `passed`: `reasons` say why.
 
     `agreement`: share of equal decisions, None where nothing was decided. `flips`: `before -> after` and how often.
     Shifts are of the score, after minus before; `p95` and `max` of its size. `active_*`: the active revision over the
     same rows, so that like is compared with like; `active_agreement` below 1 is what the method itself does not see.
+    `contexts`: the agreement of each product and the like, where there were several; those with most rows.
     """
 
     verdict: Literal["passed", "failed", "unknown"]
@@ -775,6 +809,7 @@ class GateVerdict(msgspec.Struct, frozen=True, kw_only=True):
     active_latency_ms_p95: float | None = None
     worst: list[GateRow] = []
     notes: list[str] = []
+    contexts: list[ContextAgreement] = []
 
 
 class ShadowRequest(Write, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -27,7 +27,7 @@ PAGE_ROWS = 200
 RUN_S = 900.0
 _FIGURES = (
     *("rows", "errors", "first_wall_us", "last_wall_us", "flips", "score_shift_mean", "score_shift_p95"),
-    *("score_shift_max", "latency_ms_p50", "latency_ms_p95", "worst"),
+    *("score_shift_max", "latency_ms_p50", "latency_ms_p95", "worst", "contexts"),
 )
 
 

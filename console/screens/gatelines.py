@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from console import figures
-from console.gate import percent
+from console.gate import by_context, percent
 from nodeagent.protocol import GateRow, GateVerdict
 from widgets.cells import wrap
 from widgets.look import Role, Spans
 
 WORST_MAX = 3
+CONTEXTS_MAX = 4
 ROLES: dict[str, Role] = {"passed": "base", "failed": "alarm", "unknown": "unknown"}
 
 
@@ -25,6 +26,8 @@ def gate_lines(
         lines += [((f"   {line}", "base"),) for line in wrap(reason, width - 4)[:2]]
     if verdict.rows:
         lines += [_pair(name, now, was) for name, now, was in _figures(verdict)]
+        lines += [((f"   {'by product' if n == 0 else '':<15}", "base"), (line[: width - 20], "base"))
+                  for n, line in enumerate(by_context(verdict)[:CONTEXTS_MAX])]  # fmt: skip
         flips = ", ".join(f"{count:,} x {what}" for what, count in verdict.flips.items()) or "none"
         lines += [((f"   {'flips' if n == 0 else '':<15}", "base"), (line, "base")) for n, line in
                   enumerate(wrap(flips, width - 20)[:2])]  # fmt: skip

@@ -102,6 +102,7 @@ def judge(
         active_latency_ms_p95=known.latency_ms_p95 if known else None,
         worst=tried.worst,
         notes=_notes(tried, config),
+        contexts=tried.contexts,
     )
 
 

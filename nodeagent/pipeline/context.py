@@ -49,6 +49,7 @@ class Context:
     def __init__(self, options: ContextOptions | None) -> None:
         self._options = options
         self._places: list[tuple[str, int]] = []
+        self._last = ""
 
     def bind(self, names: tuple[str, ...]) -> None:
         """Raises ValueError for a tag that no source has."""
@@ -58,7 +59,11 @@ class Context:
 
     def of(self, frame: Frame) -> str:
         """`product=A4 shift=2`; empty where the pipeline names none."""
-        return " ".join(f"{name}={self._word(name, frame, at)}" for name, at in self._places)
+        text = " ".join(f"{name}={self._word(name, frame, at)}" for name, at in self._places)
+        # The very object of before while nothing changes: whoever counts by it hashes it once.
+        if text != self._last:
+            self._last = text
+        return self._last
 
     def _word(self, name: str, frame: Frame, at: int) -> str:
         value = float(frame.values[at])

@@ -52,7 +52,16 @@ def backtest(job: BacktestJob) -> Replayed:
 def past_of(rows: list[Record]) -> list[Past]:
     """The valid ones that kept their inputs."""
     return [
-        Past(row.key, row.wall_us, row.score, row.label, row.decision, row.config, np.array(row.inputs, "<f4"))
+        Past(
+            row.key,
+            row.wall_us,
+            row.score,
+            row.label,
+            row.decision,
+            row.config,
+            np.array(row.inputs, "<f4"),
+            row.context,
+        )
         for row in rows
         if row.inputs is not None and row.score is not None and row.quality <= 1
     ]

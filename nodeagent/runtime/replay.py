@@ -33,6 +33,7 @@ from nodeagent.pipeline.errors import ConfigError, ModelFailed
 from nodeagent.pipeline.models import Models
 from nodeagent.processes.limits import Limits, tie_to_parent_of
 from nodeagent.protocol import GateRow
+from nodeagent.runtime.agreements import Agreements
 from nodeagent.runtime.replay_job import RECORDS_BYTES_MAX, WORST_ROWS, Replayed, ReplayJob
 from nodeagent.serving.model_service import HTTP_DECISION
 from nodeagent.worker.loading import Loaded, asked, load
@@ -61,6 +62,7 @@ class Past:
     decision: str
     config: str
     inputs: npt.NDArray[np.float32]
+    context: str = ""
 
 
 def newest(folder: Path, count: int) -> list[Past]:
@@ -76,7 +78,9 @@ def newest(folder: Path, count: int) -> list[Past]:
                 continue
             inputs = np.frombuffer(row.inputs, "<f4")
             size += inputs.nbytes
-            found.append(Past(row.key, row.wall_us, row.score, row.label, row.decision, row.config, inputs))
+            found.append(
+                Past(row.key, row.wall_us, row.score, row.label, row.decision, row.config, inputs, row.context)
+            )
         before = page.next
         if before is None:
             break
@@ -147,6 +151,7 @@ def compare(loaded: Loaded, past: Sequence[Past], now_s: Callable[[], float] = t
         return Replayed(problem="no recorded prediction of this bundle kept its inputs")
     again, flips, rows, times = Replay(loaded), Counter[str](), list[GateRow](), list[float]()
     agreed = decided = errors = 0
+    agreements = Agreements()
     try:
         feeds = [again.feeds(row.inputs) for row in past]
     except NotComparable as error:
@@ -161,6 +166,7 @@ def compare(loaded: Loaded, past: Sequence[Past], now_s: Callable[[], float] = t
             decided += 1
             same = decision == row.decision and (not label or not row.label or label == row.label)
             agreed += same
+            agreements.add(row.context, same=same)
             if not same:
                 flips[_flip(row, label, decision)] += 1
         rows.append(
@@ -173,7 +179,8 @@ def compare(loaded: Loaded, past: Sequence[Past], now_s: Callable[[], float] = t
                 decision_after=decision,
             )
         )
-    return _summary(rows, times, flips, agreed=agreed, decided=decided, errors=errors, past=past)
+    found = _summary(rows, times, flips, agreed=agreed, decided=decided, errors=errors, past=past)
+    return msgspec.structs.replace(found, contexts=agreements.told())
 
 
 def _flip(row: Past, label: str, decision: str) -> str:

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from nodeagent.processes.limits import PROBATION_BASE_BYTES
-from nodeagent.protocol import GateRow
+from nodeagent.protocol import ContextAgreement, GateRow
 from nodeagent.runtime.probation_start import CPU_S_MAX, run_limited
 from nodeagent.spec import Activation
 
@@ -46,6 +46,7 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
     latency_ms_p95: float | None = None
     worst: list[GateRow] = []
     configs: list[str] = []
+    contexts: list[ContextAgreement] = []
 
 
 async def replay(activation: Activation, rows: int) -> Replayed:

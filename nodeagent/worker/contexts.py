@@ -9,6 +9,7 @@ from nodeagent.protocol import ContextTelemetry
 from nodeagent.serving.statistics import Latencies
 
 CONTEXTS_MAX: Final = 8
+HELD_MAX: Final = 64  # within one period
 ALARM: Final = "alarm"
 
 
@@ -36,6 +37,8 @@ class Contexts:
         if count is None:
             if not outcome.context:
                 return
+            if len(self._counts) >= HELD_MAX:
+                del self._counts[next(iter(self._counts))]
             count = self._counts[outcome.context] = _Count()
         count.outcomes += 1
         count.good += outcome.quality == 0

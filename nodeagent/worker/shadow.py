@@ -12,7 +12,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from nodeagent.pipeline.outcome import ERROR, Outcome
+from nodeagent.runtime.agreements import Agreements
 from nodeagent.serving.statistics import Latencies
 
 WAITING_MAX: Final = 8_192
@@ -30,11 +33,12 @@ class Said(NamedTuple):
     label: str
     decision: str
     cost_us: int
+    context: str = ""
 
 
 def said(outcomes: Iterable[Outcome], cost_us: int) -> list[Said]:
     """What is compared of outcomes; skipped and idle ones count as answers without a score."""
-    return [Said(o.source_us, o.wall_us, o.score, o.label, o.decision, cost_us) for o in outcomes]
+    return [Said(o.source_us, o.wall_us, o.score, o.label, o.decision, cost_us, o.context) for o in outcomes]
 
 
 class Shadow:
@@ -47,6 +51,7 @@ class Shadow:
         self._shifts: list[float] = []
         self._worst: list[tuple[tuple[int, float], int, dict[str, Any]]] = []
         self._latencies, self._active_latencies = Latencies(), Latencies()
+        self._agreements = Agreements()
         self._dice = random.Random(0)
         self._first_us = self._last_us = 0
         self._shift_sum = self._shift_max = 0.0
@@ -91,6 +96,7 @@ class Shadow:
         both = bool(active.label and candidate.label)
         same = active.decision == candidate.decision and (not both or active.label == candidate.label)
         self.agreed += same
+        self._agreements.add(active.context, same=same)
         if not same and (len(self._flips) < FLIPS_MAX or _flip(active, candidate) in self._flips):
             self._flips[_flip(active, candidate)] += 1
         shift = None if active.score is None or candidate.score is None else candidate.score - active.score
@@ -141,6 +147,7 @@ class Shadow:
             "score_shift_max": self._shift_max if self._shift_count else None,
             "latency_ms_p50": self._latencies.quantile_ms(0.5),
             "latency_ms_p95": self._latencies.quantile_ms(0.95),
+            "contexts": [msgspec.structs.asdict(each) for each in self._agreements.told()],
             "worst": [row for _, _, row in sorted(self._worst, reverse=True)],
             "active": {
                 "rows": self.rows,

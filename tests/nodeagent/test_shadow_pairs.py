@@ -43,6 +43,18 @@ def test_agreement_flips_shift_and_latency_are_those_of_the_pairs() -> None:
     assert found["last_wall_us"] == 990
 
 
+def test_agreement_is_told_by_product_where_there_are_several() -> None:
+    one = [(row(n), row(n, decision="alarm" if n < 3 else "normal")) for n in range(10)]
+    two = [(row(n), row(n)) for n in range(10, 14)]
+    a, b = ([(active._replace(context=f"product={name}"), made) for active, made in pairs] for name, pairs in
+            (("A", one), ("B", two)))  # fmt: skip
+    assert paired(*a, *b)["contexts"] == [
+        {"context": "product=A", "decided": 10, "agreed": 7},
+        {"context": "product=B", "decided": 4, "agreed": 4},
+    ]
+    assert paired(*a)["contexts"] == [], "of one alone the whole says it"
+
+
 def test_whichever_comes_first_waits_and_another_sweep_is_no_partner() -> None:
     shadow = Shadow()
     shadow.made([row(1), row(2)])

@@ -19,6 +19,8 @@ id = "pump"
 type = "simulate"
 machine = "pump"
 poll = "20ms"
+[context]
+tags = { speed = "speed" }
 [model]
 inputs = ["vib"]
 [decide]
@@ -68,6 +70,8 @@ def test_a_candidate_that_decides_alike_passes_with_its_figures_and_nothing_is_w
     assert 0 < found["latency_ms_p50"] <= found["latency_ms_p95"]
     assert found["active_latency_ms_p95"] > 0
     assert found["notes"] == []
+    assert len(found["contexts"]) == 16, "each sweep has its own speed, and of so many contexts those are listed"
+    assert all(each["agreed"] == each["decided"] > 0 for each in found["contexts"])
     assert node.bundle()["revision"] == before
     assert node.show("alike")["preflight"]["gate"] == found
     rows = node.get("/ledger?limit=1000")["entries"]
@@ -85,6 +89,18 @@ def test_a_candidate_that_decides_otherwise_fails_with_its_flips_and_worst_rows(
     assert found["worst"][0]["decision_after"] == "alarm"
     assert found["notes"] == ["steps of the pipeline differ: the recorded inputs are those of the steps that made them"]
     assert node.show("otherwise")["state"] == "PREFLIGHT_OK", "the operator decides"
+
+
+def test_records_have_their_context_and_are_found_by_it_and_the_node_counts_by_it(node: Any) -> None:
+    first = records(node)[0]
+    assert first["context"].startswith("speed=")
+    found = node.get(f"/records?bundle=press&limit={ROWS}&context={first['context']}")["records"]
+    assert found
+    assert {each["context"] for each in found} == {first["context"]}
+    assert node.get("/records?bundle=press&context=speed=A4")["records"] == []
+    counted = node.bundle()["contexts"]
+    assert len(counted) == 8, "of the contexts that came last"
+    assert all(each["context"].startswith("speed=") and each["predictions_total"] for each in counted)
 
 
 def test_too_few_records_are_unknown_and_unknown_is_not_passed(node: Any, workshop: Any) -> None:
