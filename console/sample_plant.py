@@ -18,6 +18,7 @@ from nodeagent.protocol import (
     Alert,
     AlertState,
     BundleTelemetry,
+    ContextTelemetry,
     HostHealth,
     LastPrediction,
     OutOfService,
@@ -32,6 +33,7 @@ from nodeagent.protocol import (
 
 NOW_S: Final = 10_000.0
 WALL_S: Final = 1_773_324_151.0  # Thu 12 Mar 2026 14:02:31 UTC
+NOW: Final = "product=A7 shift=2"
 PLANT: Final = (
     ("press-01", "graz", "L1", "bearing"),
     ("press-02", "graz", "L1", "bearing"),
@@ -88,7 +90,19 @@ def bundle(name: str, index: int, *, version: str = "2.1", revision: int = 14) -
         records_total=frames // 64,
         memory_bytes=61_000_000,
         drift="none",
-        last=LastPrediction(wall_us=int((WALL_S - 1) * 1e6), score=0.04, label=label, decision=decision),
+        last=LastPrediction(wall_us=int((WALL_S - 1) * 1e6), score=0.04, label=label, decision=decision, context=NOW),
+        contexts=[
+            ContextTelemetry(
+                context=context,
+                predictions_total=frames // 64 * tenths // 10,
+                alarms_total=3 * tenths,
+                outcomes_total=frames // 64 * tenths // 10,
+                good_total=frames // 64 * tenths // 10 - 5 * tenths,
+                inferences_per_s=_RATES[name] * (0.8 + 0.02 * tenths),
+                latency_ms_p95=_P95_MS[name],
+            )
+            for context, tenths in (("product=B2 shift=2", 4), (NOW, 6))
+        ],
         sources=[
             SourceTelemetry(
                 id=source, type="modbus" if name == "pump" else "folder", state="up", age_s=0.4, samples_total=frames

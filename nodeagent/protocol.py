@@ -1183,7 +1183,7 @@ class UpgradeEnd(Write, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Tap(msgspec.Struct, frozen=True, kw_only=True):
-    """One sweep after one stage."""
+    """One sweep after one stage; `context`: of the pipeline then, `product=A4 shift=2`, where it names any."""
 
     stage: str
     wall_us: int
@@ -1191,6 +1191,7 @@ class Tap(msgspec.Struct, frozen=True, kw_only=True):
     values: list[float | None]
     quality: list[int]
     reasons: list[str] = []
+    context: str = ""
 
 
 class PipelineReplayRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

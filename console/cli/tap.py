@@ -55,7 +55,8 @@ def tap_line(tap: Tap) -> str:
     ]
     more = f", {len(shown) - TAGS_SHOWN} more" if len(shown) > TAGS_SHOWN else ""
     why = f"  ({'; '.join(tap.reasons[:3])})" if tap.reasons else ""
-    return f"{figures.moment(tap.wall_us)} {tap.stage:<22} {', '.join(shown[:TAGS_SHOWN])}{more}{why}"
+    about = f"  [{tap.context}]" if tap.context else ""
+    return f"{figures.moment(tap.wall_us)} {tap.stage:<22} {', '.join(shown[:TAGS_SHOWN])}{more}{about}{why}"
 
 
 async def replay(session: Session, args: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ from console.clocks import made_us
 from console.labels import offered
 from console.screens.deployment import state_role, state_words
 from nodeagent.protocol import (
+    ContextTelemetry,
     Deployment,
     Record,
     ReviewQueue,
@@ -42,7 +43,8 @@ RECORDS = (
     Column("latency", "MS", 6, fold=1, right=True),
     Column("revision", "REV", 5, fold=2, right=True),
     Column("reason", "REASON", 14, fold=3, flex=2),
-    Column("key", "KEY", 16, fold=4, right=True),
+    Column("context", "CONTEXT", 18, fold=4, flex=1, width_max=40),
+    Column("key", "KEY", 16, fold=5, right=True),
 )
 DEPLOYMENTS = (
     Column("at", "WHEN", 12),
@@ -81,6 +83,9 @@ class PipelinePane(Table):
                 if stage.name in sources:
                     key, row = prefix + stage.name, _joined(rows[prefix + stage.name], row)
                 rows[key] = row
+            now = bundle.last.context if bundle.last is not None else ""
+            for context in reversed(bundle.contexts):
+                rows[f"{prefix}context/{context.context}"] = _context_row(context, now)
             for sink in bundle.sinks:
                 rows[f"{prefix}sink/{sink.type}"] = _sink_row(sink)
         note = "Nothing installed." if state.known else state.reason
@@ -91,9 +96,9 @@ class PipelinePane(Table):
         self.touch(changed)
 
     def stage(self) -> tuple[str, str] | None:
-        """Bundle and name of the stage under the cursor; None for a sink or a line between bundles."""
+        """Bundle and name of the stage under the cursor; None for a sink, a context or a line between bundles."""
         bundle, slash, rest = (self.key or "").partition("/")
-        if not slash or bundle.startswith(GROUP_MARK) or rest.startswith("sink/"):
+        if not slash or bundle.startswith(GROUP_MARK) or rest.startswith(("sink/", "context/")):
             return None
         return bundle, rest if rest.startswith("source ") else rest.partition("/")[2]
 
@@ -137,6 +142,27 @@ def _source_row(source: SourceTelemetry) -> Row:
             "total": (f"{source.samples_total:,}", "base"),
             "marked": (f"{source.drops_total:,}", "base"),
             "last": (f"{source.type}  {age}  {source.reason} {bad}".strip(), "base"),
+        }
+    )
+
+
+def _context_row(context: ContextTelemetry, now: str) -> Row:
+    """What the pipeline did under one product and the like; the one at work says so."""
+    seen = context.outcomes_total
+    good = f"good {100 * context.good_total / seen:.1f} %" if seen else ""
+    p95 = f"p95 {figures.number(context.latency_ms_p95)} ms" if context.latency_ms_p95 is not None else ""
+    alarms = f"{context.alarms_total:,} alarms" if context.alarms_total else ""
+    return Row(
+        {
+            "name": (f"  {context.context}", "base"),
+            "state": ("now", "strong") if context.context == now else ("", "dim"),
+            "total": (f"{context.predictions_total:,}", "base"),
+            "rate": (
+                figures.NONE if context.inferences_per_s is None else figures.rate(context.inferences_per_s),
+                "base",
+            ),
+            "marked": (f"{seen - context.good_total:,}", "base"),
+            "last": ("  ".join(part for part in (p95, good, alarms) if part), "base"),
         }
     )
 
@@ -213,6 +239,7 @@ class RecordsPane(Table):
             "latency": (figures.number(r.latency_us / 1e3), "base"),
             "revision": (f"r{r.revision}", "dim"),
             "reason": (f"{self.why.get(key, '')} {r.reason}".strip(), "dim"),
+            "context": (r.context, "dim"),
             "key": (str(r.key), "dim"),
         }
         return Row(cells)

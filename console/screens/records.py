@@ -35,8 +35,8 @@ COLUMNS: Final = (
     Column("latency", "MS", 6, fold=1, right=True),
     Column("revision", "REV", 5, fold=3, right=True),
     Column("reason", "REASON", 14, fold=5, flex=2),
-    Column("context", "CONTEXT", 12, fold=7, flex=1, width_max=32),
-    Column("key", "KEY", 16, fold=6, right=True),
+    Column("context", "CONTEXT", 18, fold=6, flex=1, width_max=32),
+    Column("key", "KEY", 16, fold=7, right=True),
 )
 NODES_MAX: Final = 64
 A_NODE: Final = 60

@@ -83,7 +83,8 @@ class TapView(View):
         head: Spans = ((f" {self.count:,} sweeps", "dim"), (f"  {state}" if state else "", "strong"))
         lines: list[Spans] = [head]
         if self.last is not None:
-            lines[0] = (*head, (f"  {figures.moment(self.last.wall_us)} by the node's clock", "dim"))
+            lines[0] = (*head, (f"  {figures.moment(self.last.wall_us)} by the node's clock", "dim"),
+                        (f"  {self.last.context}" if self.last.context else "", "base"))  # fmt: skip
             lines += [self._line(at, self.last) for at in range(min(len(self.last.names), TAGS_MAX))]
             lines += [((f" {reason}", "warn"),) for reason in self.last.reasons]
         self.set_lines(lines)

@@ -44,12 +44,12 @@ class ContextOptions(Options, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Context:
-    """Reads the context of frames as the sources gave them."""
+    """Reads the context of frames as the sources gave them. `last`: of the newest."""
 
     def __init__(self, options: ContextOptions | None) -> None:
         self._options = options
         self._places: list[tuple[str, int]] = []
-        self._last = ""
+        self.last = ""
 
     def bind(self, names: tuple[str, ...]) -> None:
         """Raises ValueError for a tag that no source has."""
@@ -61,9 +61,9 @@ class Context:
         """`product=A4 shift=2`; empty where the pipeline names none."""
         text = " ".join(f"{name}={self._word(name, frame, at)}" for name, at in self._places)
         # The very object of before while nothing changes: whoever counts by it hashes it once.
-        if text != self._last:
-            self._last = text
-        return self._last
+        if text != self.last:
+            self.last = text
+        return self.last
 
     def _word(self, name: str, frame: Frame, at: int) -> str:
         value = float(frame.values[at])

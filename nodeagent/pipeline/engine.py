@@ -161,13 +161,13 @@ class Engine:
                 return None
             passing = leaving
             if self.tap is not None:
-                self.tap(tapped(stage.seen.name, passing))
+                self.tap(tapped(stage.seen.name, passing, self._context.last))
         return passing, about
 
     def _pass(self, seen: Seen, frame: Frame, marked: int) -> None:
         seen.saw(frame, marked)
         if self.tap is not None:
-            self.tap(tapped(seen.name, frame))
+            self.tap(tapped(seen.name, frame, self._context.last))
 
     def _evaluate(self, ready: Sequence[tuple[Frame, str]]) -> list[Outcome]:
         frames = [frame for frame, _ in ready]
@@ -183,9 +183,7 @@ class Engine:
         said, why = self._answers(rows, {at: frames[at].received_us for at in rows})
         failed |= why
         return [
-            self._outcome(frame, quality, reason, rows.get(at), said.get(at), failed.get(at))._replace(
-                context=ready[at][1]
-            )
+            self._outcome(frame, quality, reason, rows.get(at), said.get(at), failed.get(at), ready[at][1])
             for at, (frame, quality, reason) in enumerate(judged)
         ]
 
@@ -224,6 +222,7 @@ class Engine:
         feeds: Feeds | None,
         answer: dict[str, npt.NDArray[Any]] | None,
         failure: str | None,
+        context: str,
     ) -> Outcome:
         if answer is not None:
             try:
@@ -238,7 +237,7 @@ class Engine:
         self._model_seen.saw(frame, int(quality != GOOD))
         self._decide_seen.saw(_as_frame(frame, decision, quality, reason), int(decision.score is None))
         if self.tap is not None:
-            self.tap(tapped(self._decide_seen.name, _as_frame(frame, decision, quality, reason)))
+            self.tap(tapped(self._decide_seen.name, _as_frame(frame, decision, quality, reason), context))
         return Outcome(
             wall_us=self._clock.wall_us(),
             source_us=frame.source_us,
@@ -251,6 +250,7 @@ class Engine:
             inputs=None if feeds is None else _flat(feeds, None),
             outputs=None if answer is None else _flat(answer, OUTPUT_VALUES_MAX),
             alarm=decision.alarm,
+            context=context,
         )
 
     def _without_model(self, frame: Frame, reason: str) -> tuple[Decision, int, str]:
@@ -317,7 +317,7 @@ def _as_frame(frame: Frame, decision: Decision, quality: int, reason: str) -> Fr
     )
 
 
-def tapped(stage: str, frame: Frame) -> Tap:
+def tapped(stage: str, frame: Frame, context: str) -> Tap:
     """A frame as it is shown."""
     return Tap(
         stage=stage,
@@ -326,4 +326,5 @@ def tapped(stage: str, frame: Frame) -> Tap:
         values=[value if np.isfinite(value) else None for value in frame.values.tolist()],
         quality=frame.quality.tolist(),
         reasons=[f"{frame.names[at]}: {reason}" for at, reason in frame.reasons.items()],
+        context=context,
     )

@@ -16,6 +16,7 @@ from nodeagent.pipeline.drift import BaselineRefused, of_bundle
 from nodeagent.pipeline.engine import Engine
 from nodeagent.pipeline.errors import ConfigError
 from nodeagent.pipeline.outcome import Outcome
+from nodeagent.protocol import Tap
 from nodeagent.worker.loading import ModelInput
 
 PIPELINE = """schema = 1
@@ -57,17 +58,21 @@ def outcomes(context: str, value: float, count: int = 30) -> list[Outcome]:
     return [Outcome(0, 0, 0, -1.0, "", "normal", 0, "", row, None, False, context) for _ in range(count)]
 
 
-def watch() -> Any:
-    return of_bundle(json.dumps(BASELINE).encode(), ["vib"])
-
-
-def test_an_outcome_says_the_product_by_its_word_and_what_is_not_good_is_not_known(clock: Any) -> None:
-    engine = Engine(
+def engine_of(clock: Any) -> Engine:
+    return Engine(
         load(PIPELINE, bindings={}),
         run_model=lambda feeds: {"y": np.zeros((len(feeds["x"]), 1), np.float32)},
         model_inputs=[ModelInput("x", "FP32", (-1, 1))],
         clock=clock,
     )
+
+
+def watch() -> Any:
+    return of_bundle(json.dumps(BASELINE).encode(), ["vib"])
+
+
+def test_an_outcome_says_the_product_by_its_word_and_what_is_not_good_is_not_known(clock: Any) -> None:
+    engine = engine_of(clock)
     found = []
     for product in (4.0, 7.0, float("nan")):
         frame = good(("vib", "product", "shift"), [0.5, product, 2.0], source_us=0, received_us=0)
@@ -150,3 +155,19 @@ def test_a_training_scripts_baseline_by_context_is_what_the_node_reads() -> None
     assert drift.verdict == "ok"
     with pytest.raises(ValueError, match="product=A5: a window of 100 predictions, and only 10"):
         baseline({"vib": vib[:410]}, np.zeros(410), output="y", windows=[100], limit=1.0, contexts=products[:410])
+
+
+def test_a_tap_says_of_each_sweep_what_the_machine_was_busy_with_also_where_several_are_evaluated_together(
+    clock: Any,
+) -> None:
+    engine = engine_of(clock)
+    taps: list[Tap] = []
+    engine.tap = taps.append
+    sweeps = [
+        good(("vib", "product", "shift"), [0.5, p, 2.0], source_us=at, received_us=0) for at, p in enumerate((4, 7))
+    ]
+    found = engine.push_many(sweeps)
+    said = ["product=A4 shift=2", "product=7 shift=2"]
+    assert [outcome.context for outcome in found] == said
+    for stage in {tap.stage for tap in taps}:
+        assert [tap.context for tap in taps if tap.stage == stage] == said
