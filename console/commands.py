@@ -114,6 +114,8 @@ COMMANDS: Final[tuple[Command, ...]] = (
             ("fleet", "node", "alerts", "records", "ledger", "chain"), 5),
     Command("checks", "c", "c", "checks", "The node looks at itself: what is not well, and what to do",
             ABOUT_A_NODE, 8),
+    Command("alert_rules", "A", "A", "rules", "Its alert rules: limits, delays, where each is from, what is shelved",
+            ABOUT_A_NODE),
     Command("acknowledge", "a", "a", "ack", "Acknowledge the alert: shown in row two, or under the cursor",
             ABOUT_A_NODE, 6),
     Command("shelve", "z", "z", "shelve", "Keep this alert quiet for a time, or no longer", ("alerts",), 7,

@@ -40,6 +40,7 @@ from console.transfer.ready import make_shipping
 from console.view import LinkState
 from nodeagent.protocol import (
     Alert,
+    AlertRules,
     Deployment,
     DeploymentState,
     LogsPage,
@@ -270,6 +271,9 @@ class LiveOperations(LiveShelf):
     async def checks(self, node: str) -> Checked:
         asked = check_node(self._fleet.client(node), version("outstation"), self._home, self._fleet.way(node))
         return await self._guarded("checks", node, asked)
+
+    async def alert_rules(self, node: str) -> AlertRules:
+        return await self._guarded("rules", node, self._fleet.client(node).alert_rules())
 
     async def logs(self, node: str, *, after: int | None, limit: int) -> LogsPage:
         return await self._guarded("logs", node, self._fleet.client(node).logs(after=after, limit=limit))

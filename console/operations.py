@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from console.shelf import Shelf
 from nodeagent.protocol import (
     Alert,
+    AlertRules,
     Deployment,
     GateVerdict,
     LogsPage,
@@ -194,6 +195,10 @@ class Operations(Shelf, Protocol):
 
     async def checks(self, node: str) -> Checked:
         """What the node says of itself, and what only this console can see of it."""
+        ...
+
+    async def alert_rules(self, node: str) -> AlertRules:
+        """The rules behind the node's alerts, as they are carried out."""
         ...
 
     async def logs(self, node: str, *, after: int | None, limit: int) -> LogsPage:

@@ -23,12 +23,14 @@ from console.sample import SampleFleet, log_lines
 from console.sample_checks import sample_checks
 from console.sample_plant import WALL_S, digest_of, on_trial
 from console.sample_rollouts import sample_plan, sample_reports
+from console.sample_rules import sample_rules
 from console.sample_shelf import SampleShelf
 from console.sample_trend import sample_trend
 from console.sample_verdict import sample_verdict
 from console.view import NodeView
 from nodeagent.protocol import (
     Alert,
+    AlertRules,
     AlertState,
     BundleTelemetry,
     Deployment,
@@ -337,6 +339,10 @@ class SampleOperations(SampleShelf):
     async def checks(self, node: str) -> Checked:
         self._view(node)
         return sample_checks(node)
+
+    async def alert_rules(self, node: str) -> AlertRules:
+        self._view(node)
+        return sample_rules()
 
     async def logs(self, node: str, *, after: int | None, limit: int) -> LogsPage:
         lines = [line for line in log_lines(node) if after is None or line.cursor > after][-limit:]

@@ -19,6 +19,7 @@ VERBS: Final = {
     "screen_ledger": "ledger verify",
     "logs_of": "logs NODE",
     "checks": "check NODE",
+    "alert_rules": "alert rules NODE",
     "acknowledge": "ack NODE 1",
     "shelve": "alert shelve NODE 1 --for 4h --reason WHY",
     "alert_history": "alerts NODE",

@@ -70,17 +70,28 @@ class Way:
 
     def do_checks(self) -> None:
         """The checks of the node under the cursor: a tab of its screen."""
-        from console.screens.node import CHECKS, NodePage
+        from console.screens.node import CHECKS
+
+        self._to_tab(CHECKS)
+
+    def do_alert_rules(self) -> None:
+        """Its alert rules, another tab."""
+        from console.screens.node import RULES
+
+        self._to_tab(RULES)
+
+    def _to_tab(self, tab: int) -> None:
+        from console.screens.node import NodePage
 
         node = self._seat.page.node() if self._seat.page else None
         if node is None:
             return
         page = self._page(("node", node))
         assert isinstance(page, NodePage)
-        page.first_tab = CHECKS
+        page.first_tab = tab
         self.go(("node", node))
         if page.is_mounted:
-            page.open_tab(CHECKS)
+            page.open_tab(tab)
 
     def _show(self, place: Place) -> None:
         """The fleet is always at the bottom, one other place above it, views above that."""

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -20,11 +22,14 @@ ROOT = Path(__file__).resolve().parents[1]
 os.environ |= {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
 os.environ.pop("NO_COLOR", None)
 
+from rich.console import Console  # noqa: E402
+from rich.text import Text  # noqa: E402
 from textual.pilot import Pilot  # noqa: E402  (Textual reads the environment when it is imported)
 
-from console.demo.plan import BAD_NODE, DEGRADING_NODE, GOOD_NODE  # noqa: E402
+from console.demo.plan import BAD_NODE, BARE, DEGRADING_NODE, GOOD_NODE  # noqa: E402
 from console.demo.provision import OPERATOR  # noqa: E402
 from console.demo.running import Demo, running_demo  # noqa: E402
+from console.demo.seventh import command, kit_made  # noqa: E402
 from console.live import LiveOperations  # noqa: E402
 from console.opening import Opened  # noqa: E402
 from console.seat import Seat  # noqa: E402
@@ -45,10 +50,24 @@ Walk = Callable[[Pilot[object], Callable[[str], Awaitable[None]]], Awaitable[Non
 
 def picture(seat: Seat, name: str) -> None:
     """Writes screenshots/NAME.svg, and NAME.png from it."""
+    write_picture(aligned(seat.export_screenshot(title="outstation")), name)
+
+
+def write_picture(svg: str, name: str) -> None:
+    """SVG and PNG."""
     drawing = OUT / f"{name}.svg"
-    drawing.write_text(aligned(seat.export_screenshot(title="outstation")))
+    drawing.write_text(svg)
     subprocess.run(["rsvg-convert", "--zoom", "1.0", "-o", OUT / f"{name}.png", drawing], check=True)
     print(f"screenshots/{name}.png and .svg", flush=True)
+
+
+def picture_of_text(lines: list[str], name: str, title: str) -> None:
+    """The same of what the command line said: `lines`, the first one as it was given."""
+    console = Console(width=100, record=True, file=io.StringIO(), force_terminal=True, color_system="truecolor")
+    console.print(Text(f"$ {lines[0]}", style="bold"))
+    for line in lines[1:]:
+        console.print(Text(line, style="red" if line.endswith("nothing was changed") else ""))
+    write_picture(aligned(console.export_svg(title=title)), name)
 
 
 async def until(pilot: Pilot[object], seen: str) -> None:
@@ -286,6 +305,64 @@ async def faults(demo: Demo, label: str, size: tuple[int, int]) -> None:
         await demo.plant.command(do="start-device", device=PLC)
 
 
+async def checked(demo: Demo) -> None:
+    """What a node finds when it looks at itself while its PLC is gone."""
+    await demo.plant.command(do="stop-device", device=PLC)
+    try:
+        async with seated(demo, SIZES["80x24"]) as (pilot, take):
+            await press(pilot, "2")
+            await until(pilot, "source plc")
+            await to_node(pilot, GOOD_NODE)
+            await press(pilot, "c")
+            await until(pilot, "c asks again")
+            await both_sizes(pilot, take, "checks-fault")
+            await press(pilot, "A")
+            await until(pilot, "rules in force")
+            await both_sizes(pilot, take, "node-rules")
+    finally:
+        await demo.plant.command(do="start-device", device=PLC)
+
+
+async def console_lines(*words: str) -> list[str]:
+    """What the command line says, one list item a line."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "console", "--operator", OPERATOR, *words),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        cwd=ROOT,
+    )
+    out, _ = await process.communicate()
+    return out.decode().splitlines()
+
+
+async def bootstrapped(demo: Demo) -> None:
+    """The machine without an agent: why it would not take one, how it gets one, and what the fleet then shows."""
+    folder = demo.plant.folder
+    kit = await kit_made(folder, demo.home.path)
+    words = [*command(folder, demo.home.path), "--kit", str(kit)]
+    shown = f"outstation node bootstrap {BARE.name} --kit agent.ostk --allow-signer release_signers"
+
+    def short(line: str) -> str:
+        return re.sub(r"started by .*", "started by init", line.replace(f"{folder}/n/7", "/home/operator"))
+
+    state = str(folder / "n" / "7" / ("deep/" * 12) / "state")
+    refused = await console_lines(*words, "--start", "systemd-user", "--state", state)
+    picture_of_text([f"{shown} --start systemd-user ...", *map(short, refused)], "bootstrap-refused", "outstation")
+    async with seated(demo, SIZES["80x24"]) as (pilot, take):
+        await until(pilot, "no agent")
+        await to_node(pilot, BARE.name)
+        take("bootstrap-before-80x24")
+    done = [short(line) for line in await console_lines(*words, "--yes")]
+    copying = next(at for at, line in enumerate(done) if line.startswith("copy"))
+    picture_of_text([shown, *done[: copying + 1]], "bootstrap-running", "outstation")
+    picture_of_text([shown, *done], "bootstrap-done", "outstation")
+    async with seated(demo, SIZES["80x24"]) as (pilot, take):
+        await to_node(pilot, BARE.name)
+        await until(pilot, "nothing installed")
+        await both_sizes(pilot, take, "bootstrap-after")
+
+
 def text_of(pilot: Pilot[object]) -> str:
     assert isinstance(pilot.app, Seat)
     return pilot.app.screen_text()
@@ -323,7 +400,7 @@ async def kept_screens(demo: Demo) -> None:
 
 
 async def main(only: str = "") -> None:
-    """Everything, or only the pictures of `rollouts` or `kept`."""
+    """Everything, or only the pictures of `rollouts`, `kept` or `setup`."""
     OUT.mkdir(exist_ok=True)
     folder = ROOT / "build" / f"p{secrets.token_hex(2)}"
     try:
@@ -337,6 +414,10 @@ async def main(only: str = "") -> None:
                     await wizard(demo)
                     await rollouts(demo)
                     return
+                if only == "setup":
+                    await checked(demo)
+                    await bootstrapped(demo)
+                    return
                 await asyncio.sleep(LIVED_S)
                 for label, size in SIZES.items():
                     await quiet_screens(demo, label, size)
@@ -348,6 +429,8 @@ async def main(only: str = "") -> None:
                 await deploy(demo, "140x40", SIZES["140x40"], BAD_NODE, "2.1", "bad-bundle", confirmed=False)
                 for label, size in SIZES.items():
                     await faults(demo, label, size)
+                await checked(demo)
+                await bootstrapped(demo)
             finally:
                 watching.cancel()
                 await asyncio.gather(watching, return_exceptions=True)

@@ -13,6 +13,7 @@ from console.operations import TREND_POINTS, BundleEntry, OnStep, OperationFaile
 from console.shelf import Inspection
 from nodeagent.protocol import (
     Alert,
+    AlertRules,
     Deployment,
     LedgerEntry,
     LogsPage,
@@ -118,6 +119,9 @@ class CapsuleOperations:
 
     async def checks(self, node: str) -> Checked:
         _refuse("checks", node, NOT_HERE)
+
+    async def alert_rules(self, node: str) -> AlertRules:
+        _refuse("rules", node, NOT_HERE)
 
     async def passport(self, node: str, digest: str) -> Passport:
         _refuse("passport", node, NOT_HERE)

@@ -67,6 +67,7 @@ class BareMachine:
             program = self.folder / "bin" / name
             program.write_text(text)
             program.chmod(0o700)
+        (self.folder / "bin" / "python3").symlink_to(getattr(sys, "_base_executable", sys.executable))
         self._clearing = await processes.start(["console.demo.bare", str(self.folder)], log=self._log)
         await self.server.start()
 
@@ -77,8 +78,7 @@ class BareMachine:
             await processes.stop([self._clearing])
 
     def _environment(self) -> dict[str, str]:
-        python = Path(sys.executable).parent
-        path = os.pathsep.join((str(self.folder / "bin"), os.environ.get("PATH", os.defpath), str(python)))
+        path = os.pathsep.join((str(self.folder / "bin"), "/usr/bin", "/bin"))
         return {
             "HOME": str(self.folder),
             "PATH": path,

@@ -1,4 +1,4 @@
-"""One node: overview, pipeline, records, logs, deployments, checks."""
+"""One node: overview, pipeline, records, logs, deployments, checks, alert rules."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from console.screens.filterrow import FilterRow
 from console.screens.following import Following
 from console.screens.page import Page, bindings
 from console.screens.panes import DeploymentsPane, PipelinePane, RecordsPane
-from nodeagent.protocol import Deployment, RecordsPage, Trend
+from console.screens.rulelines import rule_lines
+from nodeagent.protocol import AlertRules, Deployment, RecordsPage, Trend
 from widgets.logview import LEVELS, LogView
 from widgets.look import Look, Spans
 from widgets.status import word
@@ -26,8 +27,9 @@ from widgets.textview import TextView
 from widgets.titlerow import TitleRow
 
 RECORDS: Final = 2
-TABS: Final = ("Overview", "Pipeline", "Records", "Logs", "Deployments", "Checks")
+TABS: Final = ("Overview", "Pipeline", "Records", "Logs", "Deployments", "Checks", "Rules")
 CHECKS: Final = 5
+RULES: Final = 6
 RECORDS_A_PAGE: Final = 200
 
 
@@ -48,6 +50,7 @@ class NodePage(Page):
         self.log_view = LogView(look, with_node=False)
         self.history_pane = DeploymentsPane(look)
         self.checks_view = TextView(look)
+        self.rules_view = TextView(look)
         self.panes: tuple[Widget, ...] = (
             self.text,
             self.pipeline,
@@ -55,11 +58,14 @@ class NodePage(Page):
             self.log_view,
             self.history_pane,
             self.checks_view,
+            self.rules_view,
         )
         self.filter_row = FilterRow(look, hint="words to look for, ! inverts")
         self.tab = self.first_tab = 0
         self.checked: Checked | None = None
+        self.rules: AlertRules | None = None
         self.reviewing = False
+        self.unasked = False
         self.bundle_at = 0
         self.trends: dict[str, Trend] = {}
         self.deployments: list[Deployment] | None = None
@@ -92,6 +98,8 @@ class NodePage(Page):
         if changed is not None and self.about not in changed:
             return
         if self.tab == 0:
+            if self.unasked and state.known:
+                self._fetch_overview()
             width = self.text.size.width or self.size.width
             self.text.set_lines(
                 overview(state, self.board, self.trends, self.deployments, width, self.look, self.text.size.height)
@@ -103,6 +111,10 @@ class NodePage(Page):
         elif self.tab == CHECKS:
             width = self.checks_view.size.width or self.size.width
             self.checks_view.set_lines(check_lines(self.checked, "The node is being asked.", width, self.look))
+        elif self.tab == RULES:
+            width = self.rules_view.size.width or self.size.width
+            standing = state.view.telemetry.alerts if state.view.telemetry else ()
+            self.rules_view.set_lines(rule_lines(self.rules, standing, self.about, width, self.look))
 
     def on_resize(self) -> None:
         self.call_after_refresh(self.draw, None)
@@ -116,7 +128,7 @@ class NodePage(Page):
             pane.display = i == self.tab
         self.panes[self.tab].focus()
         fetches = (self._fetch_overview, None, self._fetch_records, self._fetch_log, self._fetch_deployments)
-        fetch = (*fetches, self._fetch_checks)[self.tab]
+        fetch = (*fetches, self._fetch_checks, self._fetch_rules)[self.tab]
         if fetch is not None:
             fetch()
         self.draw(None)
@@ -133,9 +145,15 @@ class NodePage(Page):
     def do_checks(self) -> None:
         self.open_tab(CHECKS)
 
+    def do_alert_rules(self) -> None:
+        self.open_tab(RULES)
+
     def _fetch_overview(self) -> None:
         operations, node = self.seat.operations, self.about
         state = self.board.nodes.get(node)
+        self.unasked = state is not None and not state.known
+        if self.unasked:  # nobody would answer, and the row above says so; asked once it is there again
+            return
         self._fetch_deployments()
         for bundle in state.bundles if state else ():
 
@@ -151,6 +169,10 @@ class NodePage(Page):
     def _fetch_checks(self) -> None:
         operations, node = self.seat.operations, self.about
         self.seat.begin("checks", "checks", node, lambda _: operations.checks(node))
+
+    def _fetch_rules(self) -> None:
+        operations, node = self.seat.operations, self.about
+        self.seat.begin("rules", "rules", node, lambda _: operations.alert_rules(node))
 
     def _bundle_names(self) -> list[str]:
         """What runs here, in an order that a trial does not change."""
@@ -198,6 +220,8 @@ class NodePage(Page):
             self.say(f"{len(work.result.items)} records wait for your label; R shows the newest again")
         elif work.kind == "checks":
             self.checked = work.result
+        elif work.kind == "rules":
+            self.rules = work.result
         elif work.kind == "deployments":
             self.deployments = work.result
             self.history_pane.show(work.result)

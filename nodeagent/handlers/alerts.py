@@ -8,10 +8,18 @@ from nodeagent.api import Call, Endpoints
 from nodeagent.health import rules
 from nodeagent.health.alert_board import AlertBoard
 from nodeagent.health.rule_book import RuleBook
-from nodeagent.health.rules import Rule
+from nodeagent.health.rules import Rule, in_words
 from nodeagent.http.message import HttpError
 from nodeagent.pipeline.errors import ConfigError
-from nodeagent.protocol import PAGE_ROWS_MAX, SHELVE_HOURS_MAX, Alert, AlertRules, RulesRequest, ShelveRequest
+from nodeagent.protocol import (
+    PAGE_ROWS_MAX,
+    SHELVE_HOURS_MAX,
+    Alert,
+    AlertRule,
+    AlertRules,
+    RulesRequest,
+    ShelveRequest,
+)
 
 NOTE_CHARS_MAX = 512
 
@@ -54,7 +62,12 @@ class AlertHandlers:
 
     async def rules(self, call: Call) -> AlertRules:
         brought = [_line(rule) for rule in self.book.in_force if rule.origin not in (rules.OPERATOR, rules.DEFAULT)]
-        return AlertRules(text=self.book.text, defaults=self.book.defaults_text, bundles=brought)
+        return AlertRules(
+            text=self.book.text,
+            defaults=self.book.defaults_text,
+            bundles=brought,
+            in_force=[_told(rule) for rule in self.book.in_force],
+        )
 
     async def set_rules(self, call: Call) -> AlertRules:
         request: RulesRequest = call.body
@@ -77,6 +90,26 @@ def _found(alert: Alert | None, call: Call) -> Alert:
     if alert is None:
         raise HttpError("ALERT.UNKNOWN", f"there is no alert {call.path['id'][:32]}")
     return alert
+
+
+def _told(rule: Rule) -> AlertRule:
+    options = rule.options
+    return AlertRule(
+        code=options.code,
+        figure=options.figure,
+        origin=rule.origin,
+        priority=options.priority,
+        high=options.high,
+        low=options.low,
+        deadband=options.deadband,
+        on_delay_s=float(options.on_delay),
+        off_delay_s=float(options.off_delay),
+        says=in_words(options),
+        message=options.message,
+        advice=options.advice,
+        only=options.only,
+        enabled=options.enabled,
+    )
 
 
 def _line(rule: Rule) -> str:

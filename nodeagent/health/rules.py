@@ -128,6 +128,18 @@ def read(raw: Mapping[str, Any], document: Document, *, origin: str, defaults: S
     return tuple(found)
 
 
+def in_words(options: RuleOptions) -> str:
+    """What it looks at and its limits, with units, such as `the processor has over 85 °C, clears 4 °C within`."""
+    measure = MEASURES[options.figure]
+    limits = [
+        f"{word} {measure.shown(value)}"
+        for word, value in (("over", options.high), ("under", options.low))
+        if value is not None
+    ]
+    deadband = f", clears {measure.shown(options.deadband)} within" if options.deadband else ""
+    return f"{measure.what} {' or '.join(limits)}{deadband}"
+
+
 def _check_code(document: Document, path: tuple[str | int, ...], code: str) -> None:
     if code in OWN_CODES:
         raise document.error((*path, "code"), f"{code} is raised by the agent itself; shelve it where it is known")
