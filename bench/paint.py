@@ -6,12 +6,14 @@ import fcntl
 import os
 import pty
 import select
+import shutil
 import signal
 import struct
 import sys
 import tempfile
 import termios
 import time
+from pathlib import Path
 from statistics import median, quantiles
 
 from bench.row import Row
@@ -22,16 +24,17 @@ QUIET_S = 0.4
 FIRST_PAINT_MS, KEY_MS, KEY_P99_MS = 400.0, 10.0, 50.0
 NODES, TICKS = 1_000, 12
 TICK_BYTES_MAX, ALL_BYTES_MAX = 400, 2_500
+MONITORS = {"htop": ("--delay=10",), "btop": ("--utf-force",), "glances": ("--time", "1")}
 DOWN, UP = b"\x1b[B", b"\x1b[A"
 
 
 class _Terminal:
-    def __init__(self, command: list[str]) -> None:
+    def __init__(self, command: list[str], **environ: str) -> None:
         self.began_s = time.monotonic()
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-            os.execve(command[0], command, os.environ | {"TERM": "xterm-256color", "LANG": "C.UTF-8"})
+            os.execve(command[0], command, os.environ | {"TERM": "xterm-256color", "LANG": "C.UTF-8"} | environ)
 
     def read_until_quiet(self, quiet_s: float) -> int:
         """Bytes that come until nothing comes for `quiet_s`."""
@@ -98,8 +101,9 @@ def run() -> list[Row]:
         Row("key to paint, p99", p99, "ms", "budget", KEY_P99_MS, 1.0, less=True, headline=True),
         Row("cursor down", float(cursor), "bytes"),
         Row("terminal, idle for 2 s", float(idle), "bytes", note="0 is the promise", headline=True),
-        _ticks("a tenth of the figures changing", 0.1, TICK_BYTES_MAX),
+        tenth := _ticks("a tenth of the figures changing", 0.1, TICK_BYTES_MAX),
         _ticks("all figures changing", 1.0, ALL_BYTES_MAX),
+        *(_beside(tenth, monitor) for monitor in MONITORS),
     ]
 
 
@@ -115,6 +119,24 @@ def _ticks(what: str, share: float, bytes_max: int) -> Row:
     name, limit = f"terminal, 80x24, {NODES:,} nodes, {what}", float(bytes_max)
     spread = (float(min(counts)), float(max(counts)))
     return Row(name, median(counts), "B a tick", "budget", limit, 1.0, less=True, spread=spread, headline=True)
+
+
+def _beside(ours: Row, monitor: str) -> Row:
+    """The same second of a monitor of one machine that repaints once a second, where it is installed."""
+    row = ours._replace(against=f"{monitor}, once a second", peer=None, goal=None, headline=False)
+    program = shutil.which(monitor)
+    if program is None:
+        return row._replace(note=f"{monitor} is not on this machine")
+    with tempfile.TemporaryDirectory(prefix="ob") as folder:
+        for name, text in (("btop/btop.conf", "update_ms = 1000\n"), ("htop/htoprc", "delay=10\n")):
+            (Path(folder) / name).parent.mkdir()
+            (Path(folder) / name).write_text(text)
+        terminal = _Terminal([program, *MONITORS[monitor]], XDG_CONFIG_HOME=folder)
+        try:
+            terminal.read_for(3.0)
+            return row._replace(peer=median([terminal.read_for(1.0) for _ in range(TICKS)]))
+        finally:
+            terminal.close()
 
 
 _EMPTY = """
