@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +20,7 @@ import numpy.typing as npt
 
 from nodeagent.authoring import starter, vectors
 from nodeagent.authoring.baseline import baseline
+from nodeagent.authoring.by_context import contexts_of
 from nodeagent.authoring.table import ROWS_LEAST, TableRefused, spread, table
 from nodeagent.model.inference import Model, ModelRefused, RunFailed
 from nodeagent.model.tensors import DTYPES, TensorSpec
@@ -55,6 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", type=Path, required=True, metavar="FILE", help="the .onnx")
     parser.add_argument("--data", type=Path, metavar="FILE", help="a .csv of its training data, a header and numbers")
     parser.add_argument("--tags", default="", metavar="A,B", help="columns in the model's order (all that are numbers)")
+    parser.add_argument(
+        "--context", default="", metavar="A,B", help="columns that say the product and the like: each its own baseline"
+    )
     parser.add_argument("--score", default="", metavar="OUTPUT", help="output or OUTPUT:COLUMN that the alarm looks at")
     parser.add_argument("--source", default="push", choices=tuple(starter.SOURCES), help="where data will come from")
     parser.add_argument("--name", default="", help="of the bundle and its model")
@@ -115,9 +120,13 @@ def _tabular_files(
     width = (tensor.shape or (0,))[-1]
     asked = [tag.strip() for tag in options.tags.split(",")] if options.tags else None
     score = options.score or _score(model)
-    rows, scores, high = None, None, None
+    rows, scores, high, contexts = None, None, None, list[str]()
+    beside = [column.strip() for column in options.context.split(",")] if options.context else []
+    if beside and options.data is None:
+        raise Refused("--context names columns of the data: give it, with --data")
     if options.data is not None:
-        tags, rows = table(options.data, asked, width)
+        tags, rows, said_of = table(options.data, asked, width, beside)
+        contexts = contexts_of(beside, spread(said_of, ROWS_MAX))
         rows = spread(rows, ROWS_MAX)
         cases = [{tensor.name: _row(tensor, row)} for row in spread(rows, vectors.CASES)]
         scores = _scores(model, tensor, rows, score)
@@ -128,7 +137,7 @@ def _tabular_files(
             raise Refused(f"--tags names {len(tags)}, and the model takes {width} values")
         cases = vectors.noise(model.inputs)
     files["golden.npz"] = vectors.answered(cases, model.run)
-    text = starter.pipeline_text(name, options.source, tags, score, high, rows)
+    text = starter.pipeline_text(name, options.source, tags, score, high, rows, beside)
     pipeline_config.load(text, bindings=None, file="pipeline.toml")
     files["pipeline.toml"] = text.encode()
     if rows is None or scores is None or high is None:
@@ -136,8 +145,10 @@ def _tabular_files(
     elif len(rows) < ROWS_LEAST:
         said.append(f"no baseline.json: {len(rows)} rows are fewer than the {ROWS_LEAST} that tell what is normal")
     else:
-        files["baseline.json"] = _baseline(tags, rows, scores, score, high)
+        files["baseline.json"] = _baseline(tags, rows, scores, score, high, contexts)
         said.append(f"baseline and limits from {len(rows)} rows; alarm at {score} over {high:.4g}")
+        if contexts:
+            said.append(f"a baseline of its own for {', '.join(sorted(set(contexts))[:12])}")
     return rows
 
 
@@ -187,10 +198,15 @@ def _row(tensor: TensorSpec, row: Floats) -> npt.NDArray[Any]:
     return row[None, :].astype(DTYPES[tensor.datatype])
 
 
-def _baseline(tags: Sequence[str], rows: Floats, scores: Floats, score: str, high: float) -> bytes:
+def _baseline(
+    tags: Sequence[str], rows: Floats, scores: Floats, score: str, high: float, contexts: Sequence[str]
+) -> bytes:
     columns = {tag: rows[:, at] for at, tag in enumerate(tags)}
-    windows = [min(WINDOW_MAX, len(rows) // 4)]
-    return msgspec.json.encode(baseline(columns, scores, output=score, windows=windows, limit=high), order="sorted")
+    least = min(Counter(contexts).values(), default=len(rows))
+    made = baseline(
+        columns, scores, output=score, windows=[min(WINDOW_MAX, least // 4)], limit=high, contexts=contexts or None
+    )
+    return msgspec.json.encode(made, order="sorted")
 
 
 def _next(folder: Path, options: argparse.Namespace, has_pipeline: bool) -> list[str]:

@@ -12,16 +12,28 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from nodeagent.pipeline.context import named
+
 WIDENED: Final = 0.5  # of what was seen, on both sides: outside it a value is no measurement
 
 
 def pipeline_text(
-    name: str, source: str, tags: Sequence[str], score: str, high: float | None, rows: npt.NDArray[Any] | None
+    name: str,
+    source: str,
+    tags: Sequence[str],
+    score: str,
+    high: float | None,
+    rows: npt.NDArray[Any] | None,
+    beside: Sequence[str] = (),
 ) -> str:
-    """The file. `high`: where the alarm is raised, known from data; None: to be set by the person."""
+    """The file. `high`: where the alarm is raised, known from data; None: to be set by the person.
+
+    `beside`: tags that say what the machine is busy with.
+    """
     parts = [
         f"schema = 1\nname = {_text(name)}\n",
-        SOURCES[source](tags),
+        SOURCES[source]([*tags, *(each for each in beside if each not in tags)]),
+        _context(beside) if beside else "",
         "" if rows is None else _limits(tags, rows),
         _model(tags),
         _decide(score, high),
@@ -107,6 +119,15 @@ def _limits(tags: Sequence[str], rows: npt.NDArray[Any]) -> str:
     return (
         "# What was seen in the data, half as wide again on both sides: write the sensors' own ranges here.\n"
         '[[step]]\nuse = "validate.range"\n\n[step.limits]\n' + "\n".join(lines) + "\n"
+    )
+
+
+def _context(tags: Sequence[str]) -> str:
+    said = ", ".join(f"{_text(named(tag))} = {_text(tag)}" for tag in tags)
+    return (
+        "# Product and the like: drift, records and gates compare like with like.\n"
+        "# The baseline knows these by their numbers: words of [context] would make others of them.\n"
+        f"[context]\ntags = {{ {said} }}\n"
     )
 
 

@@ -19,13 +19,18 @@ class TableRefused(Exception):
     """The data cannot be used; the text says why."""
 
 
-def table(path: Path, tags: Sequence[str] | None, width: int) -> tuple[list[str], Rows]:
-    """The names of `width` columns of a .csv, and its whole rows; a row with a missing value is left out.
+def table(
+    path: Path, tags: Sequence[str] | None, width: int, beside: Sequence[str] = ()
+) -> tuple[list[str], Rows, Rows]:
+    """The names of `width` columns of a .csv, its whole rows, and those of the columns `beside`.
 
-    `tags` says which columns, in the model's order; without it all that hold numbers are. Raises TableRefused.
+    `tags` says which columns, in the model's order; without it all that hold numbers are, but those `beside`.
+    A row with a missing value is left out. Raises TableRefused.
     """
     try:
-        found = read(path, id="data", tags=tags)
+        found = read(
+            path, id="data", tags=None if tags is None else [*tags, *(each for each in beside if each not in tags)]
+        )
     except Unreadable as error:
         raise TableRefused(f"{path}: {error}") from error
     if path.suffix.lower() != ".csv":
@@ -33,18 +38,23 @@ def table(path: Path, tags: Sequence[str] | None, width: int) -> tuple[list[str]
     names, rows = list(found.names), np.array([reading.values for reading in found], np.float64)
     if not len(rows):
         raise TableRefused(f"{path}: no rows")
+    if missing := [each for each in beside if each not in names]:
+        raise TableRefused(f"{path}: no column {missing[0]!r}; it has: {', '.join(names[:12])}")
+    extra = rows[:, [names.index(each) for each in beside]]
     if tags is None:
-        numeric = np.flatnonzero(~np.isnan(rows).all(axis=0))
+        numeric = [at for at in np.flatnonzero(~np.isnan(rows).all(axis=0)) if names[at] not in beside]
         names, rows = [names[at] for at in numeric], rows[:, numeric]
+    else:
+        names, rows = list(tags), rows[:, [names.index(each) for each in tags]]
     if len(names) != width:
         raise TableRefused(
             f"{path}: {len(names)} columns of numbers ({', '.join(names[:12])}), and the model takes {width}: "
             "say which ones, in the model's order, with --tags a,b,c"
         )
-    whole = rows[np.isfinite(rows).all(axis=1)]
-    if not len(whole):
+    whole = np.isfinite(np.hstack([rows, extra])).all(axis=1)
+    if not whole.any():
         raise TableRefused(f"{path}: every row misses a value")
-    return names, whole
+    return names, rows[whole], extra[whole]
 
 
 def spread(rows: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:

@@ -70,5 +70,15 @@ class Context:
         if frame.quality[at] != GOOD or not math.isfinite(value):
             return UNKNOWN
         assert self._options is not None
-        text = np.format_float_positional(value, precision=6, trim="-")
+        text = number_word(value)
         return self._options.words.get(name, {}).get(text, text)
+
+
+def number_word(value: float) -> str:
+    """How a number reads in a context where no word stands for it: `4`, `2.5`."""
+    return np.format_float_positional(value, precision=6, trim="-")
+
+
+def named(text: str) -> str:
+    """A name in a context for a tag that is called `text`: what cannot stand in one becomes `_`."""
+    return "".join("_" if each in _FORBIDDEN else each for each in text)[:WORD_CHARACTERS_MAX]
