@@ -24,7 +24,10 @@ DIGITS: Final = 9
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What people found of one version. Counts are records; disputed and unsure ones are in no other count."""
+    """What people found of one version, under one `context` where that was asked: empty, where the record has none.
+
+    Counts are records; disputed and unsure ones are in no other count.
+    """
 
     version: str
     true_alarms: int = 0
@@ -33,6 +36,7 @@ class Verdict:
     normal: int = 0
     disputed: int = 0
     unsure: int = 0
+    context: str = ""
 
     @property
     def judged(self) -> int:
@@ -45,31 +49,34 @@ class Verdict:
         return self.true_alarms / alarms if alarms and self.judged >= LABELS_MIN else None
 
 
-def verdicts(labels: Iterable[LabelRow]) -> list[Verdict]:
-    """One for each version that has labels, the newest revision first. A key is one record: call it for one node."""
+def verdicts(labels: Iterable[LabelRow], *, by_context: bool = False) -> list[Verdict]:
+    """One for each version that has labels, the newest revision first. A key is one record: call it for one node.
+
+    `by_context`: one for each product and the like under each version.
+    """
     records: dict[int, dict[str, LabelRow]] = defaultdict(dict)
     for label in sorted(labels, key=lambda row: row.id):
         records[label.key][label.actor] = label
-    counts: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    counts: dict[tuple[str, str], dict[str, int]] = defaultdict(lambda: defaultdict(int))
     newest: dict[str, int] = {}
     for by_person in records.values():
         rows = list(by_person.values())
         version = rows[-1].version or "?"
         newest[version] = max(newest.get(version, -1), rows[-1].revision or -1)
-        counts[version][_found(rows)] += 1
-    order = sorted(counts, key=lambda version: -newest[version])
-    return [Verdict(version, **counts[version]) for version in order]
+        counts[version, rows[-1].context if by_context else ""][_found(rows)] += 1
+    order = sorted(counts, key=lambda each: (-newest[each[0]], each[1]))
+    return [Verdict(version, **counts[version, context], context=context) for version, context in order]
 
 
 def total(parts: Iterable[Verdict]) -> list[Verdict]:
-    """The verdicts of several nodes added up by version, in the order in which versions first come."""
+    """The verdicts of several nodes added up by version and context, in the order in which they first come."""
     fields = ("true_alarms", "false_alarms", "missed", "normal", "disputed", "unsure")
-    sums: dict[str, dict[str, int]] = {}
+    sums: dict[tuple[str, str], dict[str, int]] = {}
     for part in parts:
-        row = sums.setdefault(part.version, dict.fromkeys(fields, 0))
+        row = sums.setdefault((part.version, part.context), dict.fromkeys(fields, 0))
         for name in fields:
             row[name] += getattr(part, name)
-    return [Verdict(version, **row) for version, row in sums.items()]
+    return [Verdict(version, **row, context=context) for (version, context), row in sums.items()]
 
 
 def offered(records: Sequence[Record]) -> list[str]:

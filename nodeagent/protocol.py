@@ -509,6 +509,7 @@ class LabelRow(msgspec.Struct, frozen=True, kw_only=True):
     version: str = ""
     decision: str = ""
     score: float | None = None
+    context: str = ""
 
 
 class LabelsPage(msgspec.Struct, frozen=True, kw_only=True):

@@ -32,6 +32,7 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     shown = add_verb(verbs, "labels", show, summary="labels that were given, and the precision by model version")
     shown.add_argument("bundle")
     shown.add_argument("nodes", nargs="+", metavar="NODE")
+    shown.add_argument("--by-product", action="store_true", help="the precision under each context, such as product=A4")
     shown.add_argument("--each", action="store_true", help="every label, by whom and when")
 
 
@@ -65,7 +66,8 @@ async def show(session: Session, args: argparse.Namespace) -> int:
     async with session.fleet(args.nodes) as fleet:
         for node in dict.fromkeys(args.nodes):
             rows[node] = await fleet.client(node).all_labels(args.bundle)
-    found = judged.total(verdict for given in rows.values() for verdict in judged.verdicts(given))
+    by = bool(args.by_product)
+    found = judged.total(verdict for given in rows.values() for verdict in judged.verdicts(given, by_context=by))
     if session.as_json:
         session.json({"labels": rows, "versions": [_facts(verdict) for verdict in found]})
         return OK
@@ -75,8 +77,19 @@ async def show(session: Session, args: argparse.Namespace) -> int:
             ("TIME", "NODE", "KEY", "LABEL", "BY", "MODEL", "DECISION", "NOTE"), [_label(*each) for each in listed]
         )
     session.table(
-        ("VERSION", "JUDGED", "PRECISION", "TRUE", "FALSE", "MISSED", "NORMAL", "DISPUTED", "UNSURE"),
-        [_verdict(verdict) for verdict in found],
+        (
+            "VERSION",
+            "JUDGED",
+            "PRECISION",
+            "TRUE",
+            "FALSE",
+            "MISSED",
+            "NORMAL",
+            "DISPUTED",
+            "UNSURE",
+            *["CONTEXT"] * by,
+        ),
+        [(*_verdict(verdict), *[verdict.context or figures.NONE] * by) for verdict in found],
         right=(1, 2, 3, 4, 5, 6, 7, 8),
     )
     if any(verdict.judged < LABELS_MIN for verdict in found):
@@ -154,5 +167,16 @@ def _verdict(verdict: Verdict) -> tuple[str, ...]:
 
 
 def _facts(verdict: Verdict) -> dict[str, object]:
-    names = ("version", "judged", "precision", "true_alarms", "false_alarms", "missed", "normal", "disputed", "unsure")
+    names = (
+        "version",
+        "context",
+        "judged",
+        "precision",
+        "true_alarms",
+        "false_alarms",
+        "missed",
+        "normal",
+        "disputed",
+        "unsure",
+    )
     return {name: getattr(verdict, name) for name in names}

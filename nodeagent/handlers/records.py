@@ -123,7 +123,8 @@ class RecordHandlers:
 
     async def _facts(self, bundle: str, row: records.Record) -> labels.Facts:
         known = await self.database.read(revisions.revision, bundle, row.revision)
-        return labels.Facts(row.revision, known.version if known is not None else "", row.decision, row.score)
+        version = known.version if known is not None else ""
+        return labels.Facts(row.revision, version, row.decision, row.score, row.context)
 
     async def _labels(self, bundle: str, keys: list[int]) -> dict[int, str]:
         return await self.database.read(labels.newest_of, bundle, keys) if keys else {}

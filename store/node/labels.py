@@ -26,12 +26,13 @@ class Label(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """What the record said when it was labelled: the record may be gone when somebody counts."""
+    """What the record said when it was labelled: it may be gone when somebody counts. `context`: product etc."""
 
     revision: int
     version: str
     decision: str
     score: float | None
+    context: str = ""
 
 
 def add(
@@ -51,7 +52,9 @@ def add(
             "INSERT INTO labels (bundle, record_key, label, note, actor, wall_us) VALUES (?, ?, ?, ?, ?, ?)", values
         )
         if facts is not None:
-            connection.execute("INSERT INTO label_facts VALUES (?, ?, ?, ?, ?)", (cursor.lastrowid, *facts))
+            connection.execute("INSERT INTO label_facts VALUES (?, ?, ?, ?, ?)", (cursor.lastrowid, *facts[:4]))
+            if facts.context:
+                connection.execute("INSERT INTO label_contexts VALUES (?, ?)", (cursor.lastrowid, facts.context))
         ledger.note(connection, stamp, "record.label", bundle, {"key": record_key, "label": label})
     return Label(int(cursor.lastrowid or 0), *values)
 
@@ -67,8 +70,9 @@ def of_record(connection: sqlite3.Connection, bundle: str, record_key: int) -> l
 def page(connection: sqlite3.Connection, bundle: str, after: int, limit: int) -> list[tuple[Label, Facts | None]]:
     """Labels of a bundle with ids above `after`, oldest first; without facts those of an older agent."""
     rows = connection.execute(
-        "SELECT labels.id, bundle, record_key, label, note, actor, wall_us, revision, version, decision, score "
-        "FROM labels LEFT JOIN label_facts ON label_facts.id = labels.id "
+        "SELECT labels.id, bundle, record_key, label, note, actor, wall_us, revision, version, decision, score, "
+        "ifnull(context, '') FROM labels LEFT JOIN label_facts ON label_facts.id = labels.id "
+        "LEFT JOIN label_contexts ON label_contexts.id = labels.id "
         "WHERE bundle = ? AND labels.id > ? ORDER BY labels.id LIMIT ?",
         (bundle, after, limit),
     )

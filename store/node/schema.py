@@ -144,6 +144,10 @@ _DEPLOYMENT_ENDS = """
 CREATE TABLE deployment_ends (id TEXT PRIMARY KEY, actor TEXT NOT NULL) WITHOUT ROWID;
 """
 
+_LABEL_CONTEXTS = """
+CREATE TABLE label_contexts (id INTEGER PRIMARY KEY, context TEXT NOT NULL);
+"""
+
 # Name -> SQL, applied in this order. A released step is never edited and never removed; later ones only add.
 STEPS: dict[str, str] = {
     "0001_deployments": _DEPLOYMENTS,
@@ -153,6 +157,7 @@ STEPS: dict[str, str] = {
     "0005_trend_scores": _TREND_SCORES,
     "0006_label_facts": _LABEL_FACTS,
     "0007_deployment_ends": _DEPLOYMENT_ENDS,
+    "0008_label_contexts": _LABEL_CONTEXTS,
 }
 
 

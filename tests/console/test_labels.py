@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from console.labels import LABELS_MIN, offered, total, verdicts
@@ -42,6 +43,20 @@ def test_versions_are_told_apart_and_nodes_added_up() -> None:
     press = verdicts([row(1, "fault"), row(2, "normal", version="2.2")])
     pump = verdicts([row(1, "fault")])
     assert {v.version: v.judged for v in total([*press, *pump])} == {"2.1": 2, "2.2": 1}
+
+
+def test_one_version_may_be_right_of_one_product_and_wrong_of_another() -> None:
+    rows = [
+        msgspec.structs.replace(row(number, "fault" if number % 2 else "normal"), context=f"product={'BA'[number % 2]}")
+        for number in range(1, 2 * LABELS_MIN + 1)
+    ]
+    both = total([*verdicts(rows, by_context=True), *verdicts(rows[:2], by_context=True)])
+    assert [(v.version, v.context, v.judged, v.precision) for v in both] == [
+        ("2.1", "product=A", LABELS_MIN + 1, 1.0),
+        ("2.1", "product=B", LABELS_MIN + 1, 0.0),
+    ]
+    (whole,) = verdicts(rows)
+    assert whole.precision == 0.5
 
 
 def test_a_digit_gives_the_labels_that_occur_first_and_then_the_standard_ones() -> None:

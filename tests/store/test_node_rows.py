@@ -86,11 +86,13 @@ def test_open_alerts_come_most_urgent_first(node: sqlite3.Connection, at: At) ->
 
 
 def test_the_newest_label_of_a_record_counts_and_the_older_stay(node: sqlite3.Connection, at: At) -> None:
-    labels.add(node, at(1), bundle="b", record_key=7, label="worn")
+    about = labels.Facts(3, "2.1", "alarm", 0.5, "product=A4")
+    labels.add(node, at(1), bundle="b", record_key=7, label="worn", facts=about)
     labels.add(node, at(2), bundle="b", record_key=7, label="ok", note="looked again")
     labels.add(node, at(3), bundle="c", record_key=7, label="other bundle")
     assert labels.newest_of(node, "b", [*range(1_200), 7]) == {7: "ok"}
     assert [label.label for label in labels.of_record(node, "b", 7)] == ["worn", "ok"]
+    assert [facts for _, facts in labels.page(node, "b", 0, 10)] == [about, None]
 
 
 def test_a_trend_is_bounded_and_comes_oldest_first(node: sqlite3.Connection) -> None:
