@@ -99,6 +99,10 @@ def _braille(braille: bool, only_ascii: bool, answers: Answers | None) -> Findin
 
 
 def _inside(environ: Mapping[str, str]) -> Finding:
+    if "TMUX" in environ and "STY" in environ:
+        return Finding(
+            "inside", "less", "tmux and screen", "screen drops what `y` copies to the clipboard: the file has it"
+        )
     if "TMUX" in environ:
         return Finding("inside", "good", "tmux", "for `y` to reach your clipboard too: tmux set -g set-clipboard on")
     if "STY" in environ:

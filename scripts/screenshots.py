@@ -56,7 +56,8 @@ def picture(seat: Seat, name: str) -> None:
 def write_picture(svg: str, name: str) -> None:
     """SVG and PNG."""
     drawing = OUT / f"{name}.svg"
-    drawing.write_text(svg)
+    here = str(ROOT)
+    drawing.write_text(svg.replace(here, "/srv/plant".ljust(len(here), "-")[: len(here)]))
     subprocess.run(["rsvg-convert", "--zoom", "1.0", "-o", OUT / f"{name}.png", drawing], check=True)
     print(f"screenshots/{name}.png and .svg", flush=True)
 
@@ -67,6 +68,7 @@ def picture_of_text(lines: list[str], name: str, title: str) -> None:
     console.print(Text(f"$ {lines[0]}", style="bold"))
     for line in lines[1:]:
         console.print(Text(line, style="red" if line.endswith("nothing was changed") else ""))
+    console.print()  # the picture ends in the middle of its last line's descenders
     write_picture(aligned(console.export_svg(title=title)), name)
 
 
@@ -354,8 +356,8 @@ async def bootstrapped(demo: Demo) -> None:
         await to_node(pilot, BARE.name)
         take("bootstrap-before-80x24")
     done = [short(line) for line in await console_lines(*words, "--yes")]
-    copying = next(at for at, line in enumerate(done) if line.startswith("copy"))
-    picture_of_text([shown, *done[: copying + 1]], "bootstrap-running", "outstation")
+    copied = [at for at, line in enumerate(done) if line.startswith("copy")]
+    picture_of_text([shown, *done[: copied[len(copied) // 2] + 1]], "bootstrap-running", "outstation")
     picture_of_text([shown, *done], "bootstrap-done", "outstation")
     async with seated(demo, SIZES["80x24"]) as (pilot, take):
         await to_node(pilot, BARE.name)

@@ -161,16 +161,17 @@ def refuse(session: Session, name: str, plan: Plan) -> int:
 
 
 class Telling:
-    """One line a step, and the last of the copying; nothing with --json."""
+    """One line a step, and one for each tenth of the copying; nothing with --json."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._step = ""
+        self._last = ("", 0)
 
     def __call__(self, step: Step) -> None:
-        if self._session.as_json or (step.name == self._step == "copy" and step.done_bytes < step.total_bytes):
+        tenth = 10 * step.done_bytes // step.total_bytes if step.total_bytes else 0
+        if self._session.as_json or (step.name == "copy" and self._last == (step.name, tenth)):
             return
-        self._step = step.name
+        self._last = (step.name, tenth)
         done = f"{figures.size(step.done_bytes)} of {figures.size(step.total_bytes)}  " if step.total_bytes else ""
         self._session.line(f"{step.name:<7} {done}{step.text}")
         self._session.flush()

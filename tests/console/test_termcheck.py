@@ -33,6 +33,7 @@ def test_a_good_terminal_is_told_without_a_complaint() -> None:
         ({"TERM": "xterm-256color", "OUTSTATION_ASCII": "1"}, "glyphs", "OUTSTATION_ASCII"),
         ({"TERM": "tmux-256color", "TMUX": "/tmp/t,1,0"}, "inside", "set-clipboard"),
         ({"TERM": "screen", "STY": "1.pts"}, "inside", "clipboard"),
+        ({"TERM": "screen-256color", "STY": "1.pts", "TMUX": "/tmp/t,1,0"}, "inside", "screen drops"),
         ({"TERM": "xterm-256color", "SSH_TTY": "/dev/pts/1"}, "over", "ssh -C"),
     ],
 )
