@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpcore
+import httpx
 import pytest
 
 from console.link.channel import BUFFER_BYTES_HIGH, Channel
 from console.link.errors import LinkError
-from console.link.transport import ANSWER_BYTES_MAX, HttpOverChannels
+from console.link.transport import ANSWER_BYTES_MAX, ChannelTransport, HttpOverChannels
 from console.view import LinkState
 
 
@@ -169,6 +171,18 @@ def test_a_reader_that_is_slow_stops_the_sender(tmp_path: Path) -> None:
         assert sent > stopped_at
         channel.close()
         server.close()
+
+    asyncio.run(run())
+
+
+def test_an_httpx_client_speaks_over_channels_and_no_tls_is_set_up_for_it(tmp_path: Path, unix_http: Any) -> None:
+    async def run() -> None:
+        async with unix_http(tmp_path / "s", lambda m, t, b: (200, t.encode())) as server:
+            transport = ChannelTransport("press-07", lambda: open_socket(server.path))
+            assert isinstance(transport._pool, httpcore.AsyncConnectionPool)
+            assert transport._pool._ssl_context is None
+            async with httpx.AsyncClient(transport=transport, base_url="http://node") as client:
+                assert (await client.get("/agent/v1/status", params={"x": 1})).text == "/agent/v1/status?x=1"
 
     asyncio.run(run())
 
