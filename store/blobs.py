@@ -6,7 +6,6 @@ in one file system. Digests are `sha256:<64 hex digits>`; anything else is a Val
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from store import durable, errors
+from store.hashing import bulk_sha256
 
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 _HEX = re.compile(r"[0-9a-f]{64}")
@@ -109,7 +109,7 @@ class Blobs:
 
     def put(self, data: bytes) -> str:
         """Stores `data` whole and returns its digest."""
-        digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        digest = _digest(data)
         target = self.path(digest)
         if not target.exists():
             durable.make_dir(target.parent)
@@ -122,7 +122,7 @@ class Blobs:
             data = file.read(bytes_max + 1)
         if len(data) > bytes_max:
             raise ValueError(f"{digest} is larger than {bytes_max} bytes")
-        if f"sha256:{hashlib.sha256(data).hexdigest()}" != digest:
+        if _digest(data) != digest:
             raise errors.Corrupt("read", self.path(digest), "the content is not its digest; send the blob again")
         return data
 
@@ -180,9 +180,15 @@ class Blobs:
 
 def digest_of(file: BinaryIO) -> str:
     """The digest of what `file` holds from here to its end."""
-    digest = hashlib.sha256()
+    digest = bulk_sha256()
     while piece := file.read(_READ_BYTES):
         digest.update(piece)
+    return f"sha256:{digest.hexdigest()}"
+
+
+def _digest(data: bytes) -> str:
+    digest = bulk_sha256()
+    digest.update(data)
     return f"sha256:{digest.hexdigest()}"
 
 

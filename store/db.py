@@ -9,9 +9,7 @@ processes write, as consoles do, `open_shared` keeps to a rollback journal.
 from __future__ import annotations
 
 import contextlib
-import shutil
 import sqlite3
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -156,6 +154,9 @@ def _open_copy(path: Path, deadline_s: float) -> sqlite3.Connection:
     size = sum(file.stat().st_size for file in (path, _wal_of(path)) if file.exists())
     if size > COPY_BYTES_MAX:
         raise errors.ReadOnly("read", path, f"{size} bytes on a read-only or full disk are too many to copy to memory")
+    import shutil  # Only here, and an idle agent has no need of it.
+    import tempfile
+
     folder = Path(tempfile.mkdtemp(prefix="outstation-read-", dir=_MEMORY_DISK if _MEMORY_DISK.is_dir() else None))
     try:
         copy = folder / path.name

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -51,7 +50,8 @@ def write_file(path: Path, data: bytes, mode: int = 0o600) -> None:
 def replacing(path: Path, mode: int = 0o600) -> Iterator[BinaryIO]:
     """A file to write to that becomes `path` when the block ends without an exception, and vanishes otherwise."""
     with _translated("write", path):
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_TEMPORARY, dir=path.parent)
+        temporary = path.with_name(f".{path.name}.{os.urandom(6).hex()}{_TEMPORARY}")
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             with open(descriptor, "wb") as file:
                 yield file
