@@ -12,7 +12,7 @@ from console.cli.session import Session
 from console.failure import FAILED, OK, Failure
 from console.home import row_of
 from console.inventory.ansible import read_ansible
-from console.inventory.entry import TEXT_BYTES_MAX, Change, Entry, compare, merged
+from console.inventory.entry import TEXT_BYTES_MAX, Change, Entry, as_text, compare, merged
 from console.inventory.sheet import read_sheet
 from console.inventory.site import encode, entries_of, new_host_keys, read_site, site_of
 from console.inventory.sshconfig import read_ssh_config
@@ -58,7 +58,7 @@ async def import_nodes(session: Session, args: argparse.Namespace) -> int:
     else:
         if args.file is None:
             raise Failure(f"--from {kind} needs a file")
-        text = _read(args.file).decode("utf-8", "replace")
+        text = as_text(_read(args.file), where=args.file.name)
         read = read_ansible if kind == "ansible" else read_sheet
         entries = [e for e in read(text, where=args.file.name) if not args.only or e.address.name in args.only]
     return await _take(session, args, await _asked(session, args, entries))

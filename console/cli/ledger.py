@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,8 @@ from console.failure import FAILED, NOT_REACHED, OK, USAGE, Failure, account
 from console.link.errors import LinkError
 from console.moments import EXAMPLES, MomentError, parse_moment
 from console.past import Past, past
-from console.visits import HereBook, Visit, in_words, visit
+from console.view import NodeAddress
+from console.visits import AT_ONCE_MAX, HereBook, Visit, in_words, visit
 from console.wire import AgentError
 from store.histories import Histories
 from store.ledger import Break, Entry
@@ -130,21 +132,17 @@ async def show(session: Session, args: argparse.Namespace) -> int:
 
 
 async def verify(session: Session, args: argparse.Namespace) -> int:
-    """Every named node, or all. Exit code 1 when a chain is broken, 3 when a node is not reached."""
-    rows, codes = [], set()
+    """Every named node, or all, some at once. Exit code 1 when a chain is broken, 3 when a node is not reached."""
+    room = asyncio.Semaphore(AT_ONCE_MAX)
     with opened(session) as histories:
-        for address in session.addresses(args.nodes):
-            try:
-                found = await _visit(session, histories, address.name)
-            except (AgentError, LinkError) as error:
-                known = histories.broken(address.node_id)
-                told = str(known) if known is not None else f"not verified now: {account(error).what}"
-                rows.append((address.name, "X" if known else "?", histories.head(address.node_id).seq, 0, told))
-                codes.add(FAILED if known else account(error).code)
-                continue
-            words = "" if found.broken is None else in_words(found.broken)
-            rows.append((address.name, "X" if words else " ", found.head.seq, found.new, words or "extends the anchor"))
-            codes.add(FAILED if words else OK)
+        async with session.fleet(args.nodes) as fleet:
+
+            async def one(address: NodeAddress) -> tuple[tuple[str, str, int, int, str], int]:
+                async with room:
+                    return await _verified(fleet.client(address.name), histories, address)
+
+            found = await asyncio.gather(*(one(address) for address in session.addresses(args.nodes)))
+    rows, codes = [row for row, _ in found], {code for _, code in found}
     if session.as_json:
         keys = ("node", "mark", "entries", "new", "text")
         session.json([dict(zip(keys, row, strict=True)) for row in rows])
@@ -154,6 +152,22 @@ async def verify(session: Session, args: argparse.Namespace) -> int:
         if FAILED in codes:
             session.line(f"next: {HINT}")
     return FAILED if FAILED in codes else max(codes, default=OK)
+
+
+async def _verified(
+    client: AgentClient, histories: Histories, address: NodeAddress
+) -> tuple[tuple[str, str, int, int, str], int]:
+    """One node's line and exit code."""
+    try:
+        found = await visit(client, HereBook(histories))
+    except (AgentError, LinkError) as error:
+        known = histories.broken(address.node_id)
+        told = str(known) if known is not None else f"not verified now: {account(error).what}"
+        row = (address.name, "X" if known else "?", histories.head(address.node_id).seq, 0, told)
+        return row, FAILED if known else account(error).code
+    words = "" if found.broken is None else in_words(found.broken)
+    row = (address.name, "X" if words else " ", found.head.seq, found.new, words or "extends the anchor")
+    return row, FAILED if words else OK
 
 
 async def export(session: Session, args: argparse.Namespace) -> int:

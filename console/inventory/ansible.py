@@ -5,6 +5,7 @@ Precedence as Ansible's own: a group's variables, the child group's over its par
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 from collections.abc import Iterator, Mapping
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from console.inventory.entry import NODES_MAX, PLACES, REDUNDANCY, Entry, InventoryRefused, entry_of
-from console.inventory.tree import read_tree
+from console.inventory.tree import line_of, read_tree
 
 # Variables that mean something here, by our name; the first that is there counts.
 _VARIABLES = {
@@ -26,19 +27,23 @@ _ARGUMENTS = ("ansible_ssh_common_args", "ansible_ssh_extra_args")
 _GROUP_LABEL = "group"
 _NO_LABEL = ("all", "ungrouped")
 _RANGE = re.compile(r"\[(\w+):(\w+)(?::(\d+))?\]")
+_YAML = re.compile(r"^\s*(?:all|hosts|children)\s*:\s*(?:#.*)?$", re.MULTILINE)
+_PORT = re.compile(r"(?P<host>[^:]+):(?P<port>[0-9]{1,5})")
 _SECTION = re.compile(r"^\[([^\]:\s]+)(?::(vars|children))?\]\s*(?:[#;].*)?$")
 
 
 @dataclass(slots=True)
 class _Group:
     hosts: dict[str, dict[str, str]] = field(default_factory=dict)
+    lines: dict[str, str] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)
     children: list[str] = field(default_factory=list)
 
 
 def read_ansible(text: str, *, where: str) -> list[Entry]:
     """The hosts of an inventory, by name. Raises InventoryRefused with the line."""
-    is_ini = any(_SECTION.match(line) for line in text.splitlines()) or not re.search(r"^\s*all\s*:", text, re.M)
+    text = text.removeprefix("\ufeff")
+    is_ini = any(_SECTION.match(line) for line in text.splitlines()) or not _YAML.search(text)
     groups = _read_ini(text, where) if is_ini else _read_yaml(read_tree(text, where=where), where)
     return _entries(groups, where)
 
@@ -72,8 +77,22 @@ def _ini_host(group: _Group, line: str, where: str) -> None:
     pairs = [word.partition("=") for word in words[1:]]
     if bad := next((key for key, equals, _ in pairs if not equals), ""):
         raise InventoryRefused(f"{where}: {bad!r} is not name=value")
-    for host in _expand(words[0], where):
-        group.hosts.setdefault(host, {}).update({key: value for key, _, value in pairs})
+    values = {key: value for key, _, value in pairs}
+    pattern = words[0]
+    if (ported := _PORT.fullmatch(_RANGE.sub("x", pattern))) is not None:
+        pattern = pattern[: -len(ported["port"]) - 1]
+        values.setdefault("ansible_port", ported["port"])
+    for host in _expanded(pattern, where):
+        group.hosts.setdefault(host, {}).update(values)
+        group.lines.setdefault(host, where)
+
+
+def _expanded(pattern: str, where: str) -> list[str]:
+    """As `_expand`, bounded: two ranges in one name are quickly more than anybody has."""
+    names = list(itertools.islice(_expand(pattern, where), NODES_MAX + 1))
+    if len(names) > NODES_MAX:
+        raise InventoryRefused(f"{where}: {pattern} is more than {NODES_MAX} hosts")
+    return names
 
 
 def _expand(pattern: str, where: str) -> Iterator[str]:
@@ -101,7 +120,9 @@ def _read_yaml(tree: Mapping[str, Any], where: str) -> dict[str, _Group]:
         for key, value in _map(content, name).items():
             if key == "hosts":
                 for pattern, variables in _map(value, name).items():
-                    for host in _expand(pattern, where):
+                    place = f"{where}:{line_of(value, pattern)}"
+                    for host in _expanded(pattern, place):
+                        group.lines.setdefault(host, place)
                         group.hosts.setdefault(host, {}).update(_texts(_map(variables, host)))
             elif key == "vars":
                 group.variables.update(_texts(_map(value, name)))
@@ -110,7 +131,8 @@ def _read_yaml(tree: Mapping[str, Any], where: str) -> dict[str, _Group]:
                     group.children.append(child)
                     take(child, inner)
             else:
-                raise InventoryRefused(f"{where}: {key!r} of the group {name} is not hosts, vars or children")
+                place = f"{where}:{line_of(content, key)}"
+                raise InventoryRefused(f"{place}: {key!r} of the group {name} is not hosts, vars or children")
 
     def _map(value: Any, name: str) -> dict[str, Any]:
         if not isinstance(value, dict):
@@ -131,6 +153,7 @@ def _entries(groups: dict[str, _Group], where: str) -> list[Entry]:
     found: dict[str, dict[str, str]] = {}
     walked: set[str] = set()
     member: dict[str, list[str]] = {}
+    lines: dict[str, str] = {}
 
     def walk(name: str, inherited: dict[str, str], chain: tuple[str, ...]) -> None:
         if name in chain:
@@ -140,6 +163,7 @@ def _entries(groups: dict[str, _Group], where: str) -> list[Entry]:
         variables = {**inherited, **group.variables}
         for host, own in group.hosts.items():
             found[host] = {**found.get(host, {}), **variables, **own}
+            lines.setdefault(host, group.lines.get(host, where))
             member.setdefault(host, []).extend(g for g in (*chain, name) if g not in (*_NO_LABEL, *member[host]))
         for child in group.children:
             if child not in groups:
@@ -153,7 +177,7 @@ def _entries(groups: dict[str, _Group], where: str) -> list[Entry]:
             walk(name, {} if name == "all" else shared, ())
     if circling := groups.keys() - walked:
         raise InventoryRefused(f"{where}: the group {min(circling)} is a child of itself")
-    return [_entry(host, found[host], member[host], where) for host in sorted(found)]
+    return [_entry(host, found[host], member[host], lines[host]) for host in sorted(found)]
 
 
 def _entry(host: str, variables: dict[str, str], groups: list[str], where: str) -> Entry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
@@ -26,11 +27,15 @@ class InventoryRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A node as a list names it. `notes`: what of it was not taken, and why; `said`: fields that it names itself."""
+    """A node as a list names it. `notes`: what of it was not taken, and why; `said`: fields that it names itself.
+
+    `where`: the file and line, for people.
+    """
 
     address: NodeAddress
     notes: tuple[str, ...] = ()
     said: frozenset[str] = frozenset()
+    where: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,17 @@ class Change:
     @property
     def name(self) -> str:
         return self.entry.address.name
+
+
+def as_text(data: bytes, *, where: str) -> str:
+    """A list as text: UTF-8, or UTF-16 with its mark. Raises InventoryRefused with the first line that is neither."""
+    if len(data) > TEXT_BYTES_MAX:
+        raise InventoryRefused(f"{where} is larger than {TEXT_BYTES_MAX} bytes")
+    try:
+        return data.decode("utf-16" if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise InventoryRefused(f"{where}:{line}: this is no UTF-8; save the list as UTF-8") from error
 
 
 def entry_of(name: str, values: Mapping[str, str], *, where: str, notes: Sequence[str] = ()) -> Entry:
@@ -77,7 +93,7 @@ def entry_of(name: str, values: Mapping[str, str], *, where: str, notes: Sequenc
         labels=labels,
         identity_files=tuple(taken.get("identity", "").split(",")) if taken.get("identity") else (),
     )
-    return Entry(address, (*notes, *found_notes), frozenset({"port"} if taken.get("port") else ()))
+    return Entry(address, (*notes, *found_notes), frozenset({"port"} if taken.get("port") else ()), where)
 
 
 def _without_secrets(values: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
@@ -97,9 +113,12 @@ def compare(entries: Sequence[Entry], here: Mapping[str, NodeAddress]) -> list[C
     """What each entry would change. A node id that differs is a conflict, which nobody resolves by a list."""
     if len(entries) > NODES_MAX:
         raise InventoryRefused(f"more than {NODES_MAX} nodes in one list")
-    names = [entry.address.name for entry in entries]
-    if doubled := next((name for name in names if names.count(name) > 1), ""):
-        raise InventoryRefused(f"{doubled} is in the list twice")
+    first: dict[str, Entry] = {}
+    for entry in entries:
+        if (known := first.setdefault(entry.address.name, entry)) is not entry:
+            place = f"{entry.where}: " if entry.where else ""
+            also = f", also in {known.where}" if known.where else ""
+            raise InventoryRefused(f"{place}{entry.address.name} is in the list twice{also}")
     by_id = {known.node_id: known.name for known in here.values() if known.node_id}
     return [_change(entry, here.get(entry.address.name), by_id) for entry in entries]
 

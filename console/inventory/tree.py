@@ -15,10 +15,23 @@ DEPTH_MAX = 32
 _LINE = re.compile(r"^( *)((?:\"[^\"]*\")|(?:'[^']*')|[^\s:#&*!|>{\[%@`\"'-](?:[^:#]|:(?=\S))*?)\s*:(?:\s+(.*))?$")
 
 
+class Level(dict[str, Any]):
+    """One level of names; `lines` holds the line of each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: dict[str, int] = {}
+
+
+def line_of(level: Any, key: str) -> int:
+    """The line of a name in its level; 1 where that is not known."""
+    return level.lines.get(key, 1) if isinstance(level, Level) else 1
+
+
 def read_tree(text: str, *, where: str) -> dict[str, Any]:
     """Nested maps whose values are text or maps. An empty value is an empty map. Raises InventoryRefused."""
-    root: dict[str, Any] = {}
-    open_maps: list[tuple[int, dict[str, Any]]] = [(-1, root)]
+    root = Level()
+    open_maps: list[tuple[int, Level]] = [(-1, root)]
     for number, raw in enumerate(text.splitlines(), start=1):
         if not raw.strip() or raw.lstrip().startswith("#") or raw.strip() in ("---", "..."):
             continue
@@ -33,9 +46,10 @@ def read_tree(text: str, *, where: str) -> dict[str, Any]:
         level = open_maps[-1][1]
         if key in level:
             raise InventoryRefused(f"{where}:{number}: {key} is there twice")
+        level.lines[key] = number
         scalar = _scalar(value or "", f"{where}:{number}")
         if scalar is None:
-            level[key] = {}
+            level[key] = Level()
             open_maps.append((indent, level[key]))
             if len(open_maps) > DEPTH_MAX:
                 raise InventoryRefused(f"{where}:{number}: more than {DEPTH_MAX} levels")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from console.inventory.ansible import read_ansible
-from console.inventory.entry import Entry, InventoryRefused, compare, merged
+from console.inventory.entry import Entry, InventoryRefused, as_text, compare, merged
 from console.inventory.sheet import read_sheet
 from console.inventory.sshconfig import names_in, read_ssh_config
 from console.inventory.tree import read_tree
@@ -164,7 +164,7 @@ def test_names_in_ssh_config_are_plain_ones_and_included_ones_and_ssh_says_what_
         f"Include {tmp_path}/more/*.conf\nHost press-01 !bad *.plant\n  HostName 10.0.0.1\n  Port 2200\n"
         "  ProxyJump ops@gate\nHost *\n  User plant\n  StrictHostKeyChecking no\n"
     )
-    assert names_in(config) == ["press-02", "press-01"]
+    assert list(names_in(config)) == ["press-02", "press-01"]
     entries = asyncio.run(read_ssh_config(config))
     found = by_name(entries)
     assert (found["press-01"].host, found["press-01"].port, found["press-01"].user) == ("10.0.0.1", 2200, "plant")
@@ -172,3 +172,79 @@ def test_names_in_ssh_config_are_plain_ones_and_included_ones_and_ssh_says_what_
     assert any("StrictHostKeyChecking" in note for note in entries[0].notes)
     with pytest.raises(InventoryRefused, match="no Host press-09"):
         asyncio.run(read_ssh_config(config, ["press-09"]))
+
+
+def test_an_error_of_any_list_names_its_line() -> None:
+    for text, place in (
+        ("[web]\nok\nbad/name\n", "hosts:3: bad/name"),
+        ('[web]\nok\n\nx ansible_host="{{ ip }}"\n', "hosts:4: x: templates"),
+        ("[web]\nx ansible_port=99999\n", "hosts:2: x: 99999 is not a port"),
+        ("[web]\n[1:9000][1:9000]\n", "hosts:2: .* is more than 5000 hosts"),
+        ("[web]\nweb[10:x1]\n", "hosts:2: .* is no range"),
+        ('[web]\nx ansible_user="a\n', "hosts:2: No closing quotation"),
+        ("all:\n  hosts:\n    ok:\n    bad/name:\n", "hosts:4: bad/name"),
+        ("web:\n  hosts:\n    ok:\n  hostz:\n", "hosts:4: 'hostz'"),
+    ):
+        with pytest.raises(InventoryRefused, match=place.replace("[", "\\[")):
+            read_ansible(text, where="hosts")
+    for text, place in (
+        ('name,host\na,1.2.3.4\nb,"x\n', "n.csv:3"),
+        ("name,host\n\na,1.2.3.4\nb,-oProxyCommand=evil\n", "n.csv:4: b"),
+        ("name;host;host\n", "n.csv:1: the column 'host' is there twice"),
+        ("sep=;\nname;host\na;b;c\n", "n.csv:3: 3 cells and 2 columns"),
+    ):
+        with pytest.raises(InventoryRefused, match=place):
+            read_sheet(text, where="n.csv")
+    with pytest.raises(InventoryRefused, match=r"n\.csv:4: a is in the list twice, also in n\.csv:2"):
+        compare(read_sheet("name\na\nb\na\n", where="n.csv"), {})
+
+
+def test_ansible_lists_as_others_write_them() -> None:
+    found = by_name(read_ansible("\ufeffweb[01:10].example:2222\n[db]\ndb-[a:c] ansible_host=10.0.0.1\n", where="h"))
+    assert len(found) == 13
+    assert (found["web07.example"].host, found["web07.example"].port) == ("web07.example", 2222)
+    assert found["db-b"].labels == (("group", "db"),)
+    yaml = by_name(read_ansible("presses:\n  hosts:\n    press-[1:2]:\n", where="h.yml"))
+    assert sorted(yaml) == ["press-1", "press-2"]
+
+
+def test_tables_as_spreadsheets_save_them() -> None:
+    for data in (
+        b"\xef\xbb\xbfname;site\r\npress-01;Gr\xc3\xa4z\r\n",
+        b"sep=;\r\nname;site\r\npress-01;Gr\xc3\xa4z\r\n",
+        "name\tsite\r\npress-01\tGräz\r\n\t\r\n".encode("utf-16"),
+        'name,site\n"press-01","Gräz"\n'.encode(),
+    ):
+        (entry,) = read_sheet(as_text(data, where="n.csv"), where="n.csv")
+        assert (entry.address.name, entry.address.site) == ("press-01", "Gräz")
+    with pytest.raises(InventoryRefused, match=r"n\.csv:2: this is no UTF-8"):
+        as_text("name,site\npress-01,Gräz\n".encode("cp1252"), where="n.csv")
+
+
+def test_ssh_config_as_others_write_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "home"
+    (home / ".ssh" / "conf.d" / "deep").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(home))
+    (home / ".ssh" / "conf.d" / "deep" / "a.conf").write_bytes(b"# Gr\xe4z\nHost=press-02 # the second\n  Port 2202\n")
+    (home / ".ssh" / "loop").write_text("Include loop\n")
+    config = tmp_path / "config"
+    config.write_text(
+        'Include conf.d/*/*.conf conf.d\nMatch host press-01\n  User matched\nHost "press-01" press-03 *.plant\n'
+        "  HostName 10.0.0.1\n  ProxyJump gate,ops@10.0.0.9:2222\nHost gate\n  HostName 10.0.0.8\n"
+        "  ProxyJump outer\n"
+    )
+    names = names_in(config)
+    assert list(names) == ["press-02", "press-01", "press-03", "gate"]
+    assert names["press-01"] == f"{config}:4"
+    found = by_name(asyncio.run(read_ssh_config(config, ["press-01"])))["press-01"]
+    assert found.user == "matched"
+    assert [jump.rpartition("@")[2] for jump in found.jumps] == ["outer:22", "10.0.0.8:22", "10.0.0.9:2222"]
+    config.write_text('Host ok\nHost "open\n')
+    with pytest.raises(InventoryRefused, match="config:2: No closing quotation"):
+        names_in(config)
+    config.write_text("Host ok\nHost bad/name\n")
+    with pytest.raises(InventoryRefused, match="config:2: 'bad/name' is not a node's name"):
+        asyncio.run(read_ssh_config(config))
+    config.write_text("Include loop\n")
+    with pytest.raises(InventoryRefused, match="files deep"):
+        names_in(config)
