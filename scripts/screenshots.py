@@ -50,14 +50,14 @@ Walk = Callable[[Pilot[object], Callable[[str], Awaitable[None]]], Awaitable[Non
 
 def picture(seat: Seat, name: str) -> None:
     """Writes screenshots/NAME.svg, and NAME.png from it."""
-    write_picture(aligned(seat.export_screenshot(title="outstation")), name)
+    write_picture(seat.export_screenshot(title="outstation"), name)
 
 
 def write_picture(svg: str, name: str) -> None:
-    """SVG and PNG."""
+    """SVG and PNG. Where the tree lies on this machine is nobody's business."""
     drawing = OUT / f"{name}.svg"
     here = str(ROOT)
-    drawing.write_text(svg.replace(here, "/srv/plant".ljust(len(here), "-")[: len(here)]))
+    drawing.write_text(aligned(svg.replace(here, "/srv/plant".ljust(len(here), "-")[: len(here)])))
     subprocess.run(["rsvg-convert", "--zoom", "1.0", "-o", OUT / f"{name}.png", drawing], check=True)
     print(f"screenshots/{name}.png and .svg", flush=True)
 
@@ -69,7 +69,7 @@ def picture_of_text(lines: list[str], name: str, title: str) -> None:
     for line in lines[1:]:
         console.print(Text(line, style="red" if line.endswith("nothing was changed") else ""))
     console.print()  # the picture ends in the middle of its last line's descenders
-    write_picture(aligned(console.export_svg(title=title)), name)
+    write_picture(console.export_svg(title=title), name)
 
 
 async def until(pilot: Pilot[object], seen: str) -> None:
