@@ -199,7 +199,7 @@ async def deploy(
         await pilot.pause(DRAWN_S)
         take(f"{name}-5-ended-{label}")
         await to_node(pilot, node)
-        await press(pilot, "shift+tab", "shift+tab")
+        await press(pilot, "shift+tab", "shift+tab", "shift+tab")
         await pilot.pause(DRAWN_S)
         take(f"{name}-6-history-{label}")
         if confirmed:
