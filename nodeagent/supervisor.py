@@ -9,11 +9,13 @@ import sys
 
 if __name__ == "__main__":
     sys.modules["ssl"] = None  # type: ignore[assignment]  # asyncio does without: 4 MB that a Unix socket never uses
+    sys.modules["_hashlib"] = None  # type: ignore[assignment]  # OpenSSL again, until store/hashing.py needs it
+    sys.modules["typing_extensions"] = None  # type: ignore[assignment]  # msgspec takes it where it is, and has no need
 
 # isort: split
-import argparse
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import traceback
@@ -42,6 +44,8 @@ async def run(state: Path, fd: int) -> int:
     try:
         await node.start()
         launcher.ready()
+        gc.collect()
+        gc.freeze()  # what a start made stays for good: no later round looks at it again
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(work, name=name) for name, work in node.work()]
             await stop.wait()
@@ -55,13 +59,18 @@ async def run(state: Path, fd: int) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status 0: told to stop; 78 (EX_CONFIG): node.toml or the state cannot be used; 1: anything else."""
-    parser = argparse.ArgumentParser(prog="python -m nodeagent.supervisor")
-    parser.add_argument("--state", type=Path, required=True)
-    parser.add_argument("--fd", type=int, required=True)
-    options = parser.parse_args(arguments)
+    """Exit status 0: told to stop; 64 (EX_USAGE): wrong words; 78 (EX_CONFIG): node.toml or the state cannot be used;
+    1: anything else.
+    """
+    words = sys.argv[1:] if arguments is None else arguments
+    match words:  # The launcher's own words: argparse would be half a megabyte for the rest of the process's life.
+        case ["--state", state, "--fd", fd] if fd.isdigit():
+            pass
+        case _:
+            print("usage: python -m nodeagent.supervisor --state DIR --fd N", file=sys.stderr)
+            return os.EX_USAGE
     try:
-        return asyncio.run(run(options.state, options.fd))
+        return asyncio.run(run(Path(state), int(fd)))
     except (SettingsError, NotANode) as error:
         print(error, file=sys.stderr)
         return os.EX_CONFIG

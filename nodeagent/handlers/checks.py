@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable
 
 from nodeagent.api import Call, Endpoints
-from nodeagent.checks import all as checks
 from nodeagent.checks.host import Host
 from nodeagent.checks.node import Agent
 from nodeagent.protocol import Check
@@ -24,6 +23,8 @@ class CheckHandlers:
         return {("GET", "/agent/v1/checks"): self.checks}
 
     async def checks(self, call: Call) -> list[Check]:
+        from nodeagent.checks import all as checks  # what only this route needs
+
         parts = self.agent.parts
         host = Host(
             parts.state,

@@ -5,13 +5,8 @@ The launcher never decides a deployment. It reads the row, and what it does the 
 
 from __future__ import annotations
 
-import contextlib
 import enum
-import shutil
-import sqlite3
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from nodeagent.processes.children import SpawnSpec
@@ -19,7 +14,6 @@ from nodeagent.processes.children import SpawnSpec
 # A supervisor that lives is given this long past the deadline; I3 allows 2 s in all, a start takes up to 0.5 s.
 GRACE_US = 1_000_000
 STUCK_US = 6_000_000
-BUSY_MS = 500
 
 
 @dataclass(frozen=True)
@@ -75,28 +69,3 @@ def judge(armed: Armed, row: Row | None, *, now_us: int, supervised: bool) -> Ve
         return Verdict.GO_BACK if now_us >= deadline_us + GRACE_US else Verdict.WAIT
     stuck = now_us >= deadline_us + STUCK_US and (row is None or row.state == "TRIAL")
     return Verdict.GO_BACK if stuck else Verdict.WAIT
-
-
-def read_row(database: Path, deployment: str) -> Row | None:
-    """The deployment's row, None where it cannot be read. On a read-only disk a copy of database and log is read."""
-    try:
-        return _read(database, deployment)
-    except sqlite3.Error:
-        pass
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
-        copy = Path(folder) / database.name
-        try:
-            for suffix in ("", "-wal"):
-                with contextlib.suppress(FileNotFoundError):
-                    shutil.copyfile(f"{database}{suffix}", f"{copy}{suffix}")
-            return _read(copy, deployment)
-        except (OSError, sqlite3.Error):
-            return None
-
-
-def _read(database: Path, deployment: str) -> Row | None:
-    uri = f"{database.absolute().as_uri()}?mode=ro"
-    with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=BUSY_MS / 1_000)) as connection:
-        connection.execute("pragma query_only=1")
-        found = connection.execute("select state, deadline_us from deployments where id = ?", (deployment,)).fetchone()
-    return None if found is None else Row(str(found[0]), None if found[1] is None else int(found[1]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import resource
 import signal
@@ -67,6 +66,8 @@ def yield_to_others(pid: int) -> None:
 
 def tie_to_parent_of(parent: int) -> None:
     """The calling process gets SIGKILL when `parent`, which started it, dies; it ends now if that has happened."""
+    import ctypes  # Only who starts a process, or is one that was, needs it.
+
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0 or os.getppid() != parent:
         os._exit(EXIT_ORPHAN)
@@ -74,6 +75,8 @@ def tie_to_parent_of(parent: int) -> None:
 
 def tie_to_parent(limits: Limits | None = None) -> Callable[[], None]:
     """A `preexec_fn`: the child ends with its parent, has default signals, and `limits`."""
+    import ctypes  # noqa: F401 - loaded before the fork, so that the child finds it there
+
     parent = os.getpid()
 
     def in_child() -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import enum
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -170,6 +169,8 @@ class NodeDatabase:
         folder = self.path.parent / "quarantine"
         if folder.exists():
             return
+        import shutil  # Only here, where something is badly wrong.
+
         try:
             durable.make_dir(folder)
             for suffix in ("", "-wal"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import stat
 import subprocess
 import sys
@@ -106,6 +107,44 @@ def test_the_supervisor_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+IDLE = """argparse gettext tempfile shutil bz2 lzma statistics fractions ctypes csv email http.client xml ssl _ssl
+_hashlib multiprocessing nodeagent.checks.all nodeagent.pipeline.engine store.signing store.catalog"""
+
+
+def test_an_idle_supervisor_has_loaded_nothing_that_only_work_needs() -> None:
+    code = (
+        "import runpy, sys\n"
+        "sys.argv = ['supervisor']\n"
+        "try: runpy.run_module('nodeagent.supervisor', run_name='__main__')\n"
+        "except SystemExit as end: status = end.code\n"
+        f"print(status, sorted(name for name in {IDLE.split()!r} if sys.modules.get(name)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f"{os.EX_USAGE} []"
+    assert "usage" in done.stderr
+
+
+def test_a_launcher_without_a_trial_has_loaded_neither_sqlite_nor_what_copies_files() -> None:
+    code = (
+        "import sys, nodeagent.processes.launcher\n"
+        "print(sorted({'sqlite3', 'tempfile', 'shutil', 'bz2', 'asyncio', 'logging', 'msgspec'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_much_is_hashed_by_openssl_in_a_process_that_was_started_without_it() -> None:
+    code = (
+        "import sys; sys.modules['_hashlib'] = None\n"
+        "import hashlib, store.hashing\n"
+        "before = '_hashlib' in sys.modules and sys.modules['_hashlib'] is not None\n"
+        "hashed = store.hashing.bulk_sha256(); hashed.update(b'abc')\n"
+        "print(before, type(hashed).__module__, hashed.hexdigest() == hashlib.sha256(b'abc').hexdigest())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "_hashlib", "True"]
 
 
 def test_an_installed_version_is_what_the_packaging_tools_say() -> None:

@@ -127,7 +127,7 @@ def test_one_file_of_the_packages_opens_sqlite() -> None:
         if "sqlite3.connect" in path.read_text()
     ]
     # The launcher reads one row where no supervisor is left to; it loads nothing but its own files.
-    assert [path for path in found if path != "nodeagent/processes/deadline.py"] == ["store/db.py"]
+    assert [path for path in found if path != "nodeagent/processes/deadline_row.py"] == ["store/db.py"]
 
 
 def _insert_and_raise(connection: sqlite3.Connection, value: int) -> None:

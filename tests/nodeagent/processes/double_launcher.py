@@ -11,7 +11,7 @@ HERE = Path(__file__).parent
 
 def supervisor(state: Path, fd: int) -> list[str]:
     real = supervisor_command(state, fd)
-    return [sys.executable, str(HERE / sys.argv[2]), *real[3:]]
+    return [sys.executable, str(HERE / sys.argv[2]), *real[real.index("nodeagent.supervisor") + 1 :]]
 
 
 def worker() -> list[str]:

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from nodeagent.processes.deadline import GRACE_US, STUCK_US, Armed, Row, Verdict, judge, read_row
+from nodeagent.processes.deadline import GRACE_US, STUCK_US, Armed, Row, Verdict, judge
+from nodeagent.processes.deadline_row import read_row
 from store.migrations import migrate_node
 
 WINDOW_US = 1_200_000
