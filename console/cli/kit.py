@@ -43,7 +43,11 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     signed.add_argument("kit", type=Path)
     signed.add_argument("-o", "--out", type=Path, help="another file than the kit itself")
     add_key(signed, required=True)
-    add_verb(group, "inspect", inspect, summary="what a kit holds").add_argument("kit", type=Path)
+    inspected = add_verb(group, "inspect", inspect, summary="what a kit holds")
+    inspected.add_argument("kit", type=Path)
+    inspected.add_argument(
+        "--executables", action="store_true", help="every file that runs, by hash, as sha256sum does"
+    )
     verified = add_verb(group, "verify", verify, summary="check a kit's signature and every byte")
     verified.add_argument("kit", type=Path)
     add_signers(verified)
@@ -99,6 +103,9 @@ async def inspect(session: Session, args: argparse.Namespace) -> int:
     """Targets, packages and whether it is signed; nothing is verified."""
     with await asyncio.to_thread(open_kit, args.kit) as kit:
         manifest = kit.manifest
+        if args.executables:
+            session.document(kit.read(manifest.executables.sha256).decode("utf-8", "replace"))
+            return OK
         size = args.kit.stat().st_size
         if session.as_json:
             session.json({"kit": kit.digest, "size": size, "signed": _signature(kit), **msgspec.to_builtins(manifest)})

@@ -105,7 +105,9 @@ def test_the_bill_of_materials_is_cyclonedx_with_a_component_and_hash_for_each_w
     assert len({one["bom-ref"] for one in bill["components"]}) == len(bill["components"])
 
 
-def test_every_shared_object_and_python_file_is_listed_by_its_hash(made_kit: Any, tmp_path: Path) -> None:
+def test_every_shared_object_and_python_file_is_listed_by_its_hash(
+    made_kit: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with open_kit(made_kit.path) as kit:
         lines = kit.read(made_kit.manifest.executables.sha256).decode().splitlines()
         listed = dict(reversed(line.split("  ", 1)) for line in lines)
@@ -115,6 +117,8 @@ def test_every_shared_object_and_python_file_is_listed_by_its_hash(made_kit: Any
         for name in archive.namelist():
             if name.endswith((".py", ".so")):
                 assert listed[f"{wheel.file}/{name}"] == hashlib.sha256(archive.read(name)).hexdigest()
+    assert main(["--home", str(tmp_path), "kit", "inspect", str(made_kit.path), "--executables"]) == 0
+    assert capsys.readouterr().out.splitlines() == lines
 
 
 def test_the_same_tree_and_lock_make_the_same_manifest(made_kit: Any, tmp_path: Path) -> None:
