@@ -98,6 +98,12 @@ def box(ssh_lab: Any, made_kit: Any, capsys: pytest.CaptureFixture[str]) -> Iter
             os.kill(pid, signal.SIGKILL)
 
 
+def programs(prefix: Path) -> dict[str, tuple[int, int]]:
+    """Every file of the installed versions, with its size and when it was written."""
+    files = [path for path in (prefix / "versions").rglob("*") if path.is_file()]
+    return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in files}
+
+
 def until(check: Any) -> None:
     deadline = time.monotonic() + START_S
     while not check():
@@ -122,6 +128,7 @@ def test_a_node_is_looked_at_bootstrapped_twice_kept_alive_and_wiped_to_nothing(
     assert not (box.prefix / "staging").exists()
     assert not list((box.prefix / "versions").glob("*/site/console"))
     assert not list((box.prefix / "versions").glob("*/site/pip"))
+    installed = programs(box.prefix)
     table = (box.home / ".table").read_text()
     assert "0 3 * * * other\n" in table
     assert f"@reboot {box.prefix}/current/outstation-keeper {box.prefix} " in table
@@ -137,6 +144,9 @@ def test_a_node_is_looked_at_bootstrapped_twice_kept_alive_and_wiped_to_nothing(
         [box.prefix / "current" / "outstation-keeper", box.prefix], timeout=30, capture_output=True, check=False
     )
     assert second.returncode == 0
+
+    assert box.run("check", "press-07", "--json")[0] in (0, 1)
+    assert programs(box.prefix) == installed  # Nothing executable is written or compiled by an agent that runs.
 
     code, out, _ = box.bootstrap()
     assert code == 0
