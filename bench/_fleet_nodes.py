@@ -7,9 +7,11 @@ telemetry of a node with one bundle once a second; no model runs. The console ca
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import resource
 import socket
+import sqlite3
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -23,15 +25,25 @@ from nodeagent.http.server import HttpServer
 from nodeagent.protocol import (
     PROTOCOL_MAJOR,
     BundleTelemetry,
+    Check,
+    ClockReading,
     HostHealth,
+    LedgerEntry,
+    LedgerPage,
     SinkTelemetry,
     SourceTelemetry,
     Status,
     Telemetry,
     WorkerState,
 )
+from store import db, ledger
+from store.ledger import Stamp
+from store.node import schema
 
 PERIOD_S = 1.0
+LEDGER_ENTRIES = 1_000
+JSON = {"content-type": "application/json"}
+CHECKS = [Check(name=f"check-{number}", verdict="ok", text="as it should be") for number in range(30)]
 
 
 class SimulatedNode:
@@ -61,7 +73,13 @@ class SimulatedNode:
                 return Response(stream=self._lines(), lines=b"content-type: application/x-ndjson\r\n")
             case "/lease":
                 return json_response(None)
-        raise HttpError("REQUEST.UNKNOWN_PATH", "a simulated node answers status, telemetry and lease")
+            case "/ledger":
+                return Response(body=_page(int(request.query["after"]), int(request.query["limit"])), headers=JSON)
+            case "/checks":
+                return json_response(CHECKS)
+            case "/clock":
+                return json_response(ClockReading(boot_id="boot-1", boottime_us=1, wall_us=time.time_ns() // 1_000))
+        raise HttpError("REQUEST.UNKNOWN_PATH", "a simulated node answers what a console reads of every node")
 
     async def _lines(self) -> AsyncIterator[bytes]:
         await asyncio.sleep(self._phase_s)
@@ -96,6 +114,26 @@ class SimulatedNode:
             signers=1,
             telemetry=self._telemetry(),
         )
+
+
+@functools.cache
+def _history() -> list[LedgerEntry]:
+    """What a node that was changed now and then for years has."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    for sql in schema.STEPS.values():
+        connection.executescript(sql)
+    with db.transaction(connection):
+        for number in range(LEDGER_ENTRIES):
+            detail = {"bundle": "bearing", "version": f"2.{number}", "digest": "sha256:" + "0" * 64}
+            ledger.note(connection, Stamp("boot-1", number, number, "alice"), "deployment.receive", "d", detail)
+    return [LedgerEntry(**entry._asdict()) for entry in ledger.page(connection, limit=LEDGER_ENTRIES)]
+
+
+@functools.cache
+def _page(after: int, limit: int) -> bytes:
+    every = _history()
+    entries = every[after : after + limit]
+    return msgspec.json.encode(LedgerPage(entries=entries, head_seq=len(every), head_hash=every[-1].hash))
 
 
 async def main(folder: Path, first: int, count: int) -> None:

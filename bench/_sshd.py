@@ -32,8 +32,8 @@ class Sshd(NamedTuple):
 
 
 @contextlib.contextmanager
-def sshd(folder: Path) -> Iterator[Sshd]:
-    """Serves for the block. Raises RuntimeError where there is no sshd or it does not start."""
+def sshd(folder: Path, *more: str) -> Iterator[Sshd]:
+    """Serves for the block; `more`: lines of configuration. Raises RuntimeError where no sshd starts."""
     program = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
     if program is None:
         raise RuntimeError("this benchmark needs sshd: run `make servers`")
@@ -56,6 +56,7 @@ def sshd(folder: Path) -> Iterator[Sshd]:
         "PasswordAuthentication no",
         "PermitRootLogin yes",
         "Subsystem sftp internal-sftp",
+        *more,
     ]
     (folder / "config").write_text("\n".join(lines) + "\n")
     if os.getuid() == 0:
