@@ -72,8 +72,9 @@ WALKS = {
     "records": ("enter", "tab", "tab"),
     "record": ("enter", "tab", "tab", "enter"),
     "log": ("enter", "l"),
-    "deployments": ("enter", "shift+tab", "shift+tab"),
+    "deployments": ("enter", "shift+tab", "shift+tab", "shift+tab"),
     "checks": ("c",),
+    "rules": ("A",),
     "checks from the node": ("enter", "c"),
     "alerts": ("2",),
     "logs": ("5",),
@@ -258,7 +259,7 @@ def test_records_show_what_the_model_said_and_a_digit_labels_one() -> None:
     assert labels == {400: "outer race"}
 
 
-@pytest.mark.parametrize("keys", [("c",), ("enter", "shift+tab"), ("2", "c")])
+@pytest.mark.parametrize("keys", [("c",), ("enter", "shift+tab", "shift+tab"), ("2", "c")])
 def test_checks_are_shown_worst_first_each_with_its_advice(keys: tuple[str, ...]) -> None:
     lines = show(*keys).splitlines()
     first = next(i for i, line in enumerate(lines) if "1 bad, 2 warn, 2 unknown, 8 ok" in line)
