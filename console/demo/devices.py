@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
 import json
 import os
 import shutil
@@ -22,6 +23,7 @@ READY_S = 60.0
 POLL_S = 0.05
 PORTS_TRIED = 3
 SIMULATORS = "nodeagent.sources.simulators"
+EXTRAS = {"pymodbus": "modbus", "asyncua": "opcua", "aiomqtt": "mqtt", "PIL": "image"}
 NO_BROKER = "mosquitto is not on this machine"
 _PATH: str = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"))
 REMEDY = "apt-get install mosquitto, as root, gives it a broker"
@@ -45,7 +47,9 @@ class Devices:
     running: dict[str, Device] = field(default_factory=dict)
 
     async def start_all(self) -> None:
-        """PLCs and servers at once; instruments that speak to a server after it."""
+        """PLCs and servers at once; instruments that speak to a server after it. RuntimeError without their libraries."""
+        if missing := [extra for library, extra in EXTRAS.items() if importlib.util.find_spec(library) is None]:
+            raise RuntimeError(f"the demo's devices need more libraries: pip install 'outstation[{','.join(missing)}]'")
         servers = [plan for plan in DEVICES if not plan.server]
         await asyncio.gather(*(self.start(plan.name) for plan in servers))
         await asyncio.gather(*(self.start(plan.name) for plan in DEVICES if plan.server))

@@ -23,6 +23,7 @@ class Seen:
         self.marked_total = 0
         self._names: tuple[str, ...] = ()
         self._values: Floats | None = None
+        self._shape: tuple[int, ...] = ()
         self._qualities = b""
         self._reason = ""
 
@@ -32,6 +33,7 @@ class Seen:
         self.marked_total += marked
         self._names = frame.names
         self._values = frame.values[:_SHOWN_VALUES].copy()
+        self._shape = () if frame.blob is None else frame.blob.shape
         self._qualities = frame.quality.tobytes()
         self._reason = next(iter(frame.reasons.values())) if frame.reasons else ""
 
@@ -53,7 +55,9 @@ class Seen:
         return max(self._qualities, default=GOOD)
 
     def _shown(self, values: Floats) -> str:
-        pairs = (f"{name} {value:.5g}" for name, value in zip(self._names, values.tolist(), strict=False))
+        pairs = [f"{name} {value:.5g}" for name, value in zip(self._names, values.tolist(), strict=False)]
+        if self._shape:  # of a waveform or picture its size, since its samples are no one number
+            pairs[0] = f"{self._names[0]} [{'x'.join(map(str, self._shape))}]"
         more = len(self._names) - _SHOWN_VALUES
         return ", ".join(pairs) + (f", {more} more" if more > 0 else "")
 
