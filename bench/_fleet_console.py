@@ -15,13 +15,13 @@ from statistics import quantiles
 import psutil
 
 from bench._fleet_nodes import raise_file_limit
-from console.fleet import LiveFleet
+from console.fleet.fleet import LiveFleet
+from console.fleet.view import LinkState, NodeAddress
 from console.link.hostkeys import HostKeys
 from console.link.pool import Pool
 from console.link.secrets import Secrets
 from console.link.ssh import Ssh
-from console.prompts import Nobody
-from console.view import LinkState, NodeAddress
+from console.seat.prompts import Nobody
 
 PROBE_S = 0.01
 PICTURE_S_MAX = 240.0

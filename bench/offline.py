@@ -23,10 +23,10 @@ from bench._sshd import Sshd, sshd
 from bench.row import Row, Sample, alternate
 from console.__main__ import main as outstation
 from console.demo.sshd import make_key
+from console.fleet.view import NodeAddress
 from console.home import Home, row_of
 from console.kit.build import Order, build
 from console.kit.file import KIT_NAMESPACE, sign_kit
-from console.view import NodeAddress
 from store.signing import sign_with_key_file
 
 NODES = 50

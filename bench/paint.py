@@ -83,7 +83,7 @@ def run() -> list[Row]:
         empty.append(_start([sys.executable, "-c", _EMPTY], b"up"))
         with tempfile.TemporaryDirectory(prefix="ob") as home:
             ours.append(_start([sys.executable, "-m", "console", "--home", home], b"MONITOR"))
-        terminal = _Terminal([sys.executable, "-m", "console.sample"])
+        terminal = _Terminal([sys.executable, "-m", "console.sample.fleet"])
         terminal.read_until(b"STATE")
         terminal.read_until_quiet(QUIET_S * 3)
         idle = terminal.read_until_quiet(2.0)
@@ -109,7 +109,7 @@ def run() -> list[Row]:
 
 def _ticks(what: str, share: float, bytes_max: int) -> Row:
     """Bytes a second of the fleet screen with `NODES` live nodes, over `TICKS` seconds."""
-    terminal = _Terminal([sys.executable, "-m", "console.sample", "--nodes", str(NODES), "--change", str(share)])
+    terminal = _Terminal([sys.executable, "-m", "console.sample.fleet", "--nodes", str(NODES), "--change", str(share)])
     try:
         terminal.read_until(b"STATE")
         terminal.read_for(2.0)

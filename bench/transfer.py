@@ -19,15 +19,15 @@ from pathlib import Path
 
 from bench._sshd import Sshd, sshd
 from bench.row import Row, alternate
-from console.client import AgentClient
+from console.client.client import AgentClient
+from console.delivery.upload import Meter, upload
+from console.fleet.view import NodeAddress
 from console.link.hostkeys import HostKeys
 from console.link.node import OPERATE, NodeLink
 from console.link.pool import BULK, Pool
 from console.link.secrets import Secrets
 from console.link.ssh import Ssh
-from console.prompts import Nobody
-from console.upload import Meter, upload
-from console.view import NodeAddress
+from console.seat.prompts import Nobody
 
 SIZE_BYTES = 200_000_000
 PASSES = 3

@@ -112,14 +112,14 @@ def _verb(args: argparse.Namespace) -> int:
 def _app(args: argparse.Namespace) -> int:
     """The app over this console's own nodes, or the same line by line, or a recording of one."""
     if args.replay:
-        from console.playback import run_replay
+        from console.terminal.playback import run_replay
 
         return run_replay(args.replay, args.speed, args.at)
     if args.plain or (os.environ.get("TERM") == "dumb" and sys.stdin.isatty()):
-        from console.plain import run_plain
+        from console.seat.plain import run_plain
 
         return run_plain(args)
-    from console.launch import run_app
+    from console.seat.launch import run_app
 
     return run_app(args)
 

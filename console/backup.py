@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from console.client import AgentClient
+from console.client.client import AgentClient
 from nodeagent.protocol import Bindings, Hold, OutOfService, Revision, TrustSigner
 from store import durable
 from store.errors import Corrupt, from_os

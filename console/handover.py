@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from console import figures
-from console.checks import OFFSET_S_MAX
-from console.clocks import Offset
+from console.client.clocks import Offset
+from console.fleet.checks import OFFSET_S_MAX
 from nodeagent.protocol import AgentUpgrade, Alert, BundleTelemetry, Status
 from store.ledger import Entry
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from console.view import NodeAddress
+from console.fleet.view import NodeAddress
 from store import durable
 
 if TYPE_CHECKING:

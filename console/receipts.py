@@ -16,7 +16,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from console.clean import clean
+from console.client.clean import clean
 from console.home import Home
 from store import durable, receipt
 from store.errors import from_os

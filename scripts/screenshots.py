@@ -30,12 +30,12 @@ from console.demo.plan import BAD_NODE, BARE, DEGRADING_NODE, GOOD_NODE  # noqa:
 from console.demo.provision import OPERATOR  # noqa: E402
 from console.demo.running import Demo, running_demo  # noqa: E402
 from console.demo.seventh import command, kit_made  # noqa: E402
-from console.live import LiveOperations  # noqa: E402
-from console.opening import Opened  # noqa: E402
-from console.seat import Seat  # noqa: E402
-from console.terminal import detect  # noqa: E402
+from console.fleet.view import LinkState  # noqa: E402
+from console.seat.live import LiveOperations  # noqa: E402
+from console.seat.opening import Opened  # noqa: E402
+from console.seat.seat import Seat  # noqa: E402
+from console.terminal.terminal import detect  # noqa: E402
 from console.times import SystemClock  # noqa: E402
-from console.view import LinkState  # noqa: E402
 from widgets.picture import aligned  # noqa: E402
 
 OUT = ROOT / "screenshots"

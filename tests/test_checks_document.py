@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from console.checks import NAMES as SEEN_BY_THE_CONSOLE
+from console.fleet.checks import NAMES as SEEN_BY_THE_CONSOLE
 from nodeagent.checks.all import NAMES
 
 TEXT = (Path(__file__).parents[1] / "docs" / "checks.md").read_text("utf-8")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from console import alertbook
 from console.cli.parser import add_verbs
+from console.fleet import alertbook
 from nodeagent.health import alerts, default_rules
 from nodeagent.protocol import ERRORS
 from nodeagent.settings import Settings
@@ -44,7 +44,7 @@ def test_the_handbook_says_what_to_do_for_each_alert_and_for_no_other() -> None:
 
 
 def test_the_alert_screen_says_the_same_as_the_handbook() -> None:
-    """`python -m console.alertbook` prints the table."""
+    """`python -m console.fleet.alertbook` prints the table."""
     assert alertbook.table() in ALERTS
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from console.clean import clean
+from console.client.clean import clean
 
 PROBE_BYTES_MAX = 256 << 10
 _NUMBER = re.compile(r"\d{1,18}")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from console.bootstrap.node import BootstrapFailed, BootstrapNode, is_full
 from console.bootstrap.plan import Plan
-from console.client import AgentClient
+from console.client.client import AgentClient
 from console.kit.file import Kit
 from console.link.errors import LinkError
 from nodeagent.protocol import Status

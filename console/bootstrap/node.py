@@ -10,7 +10,7 @@ from typing import Any
 from console.bootstrap.carried import carried
 from console.bootstrap.facts import NodeFacts, read_facts
 from console.bootstrap.shell import Ran, Shell
-from console.clean import clean
+from console.client.clean import clean
 from console.kit.file import Kit
 from console.kit.manifest import Part, Runtime
 

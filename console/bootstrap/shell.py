@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from console.clean import clean
+from console.client.clean import clean
+from console.fleet.view import LinkState
 from console.link.channel import Channel
 from console.link.errors import LinkError
-from console.view import LinkState
 
 if TYPE_CHECKING:
     from console.link.ssh import Connection

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 from console.bootstrap.install import Step, Tell
 from console.bootstrap.node import BootstrapFailed
-from console.client import AgentClient
-from console.deploy import Reach
-from console.lease import held_lease
+from console.client.client import AgentClient
+from console.client.wire import AgentError
+from console.delivery.deploy import Reach
+from console.delivery.lease import held_lease
 from console.link.errors import LinkError
-from console.wire import AgentError
 from nodeagent.protocol import AgentUpgrade, WorkerState
 
 POLL_S = 0.5

@@ -14,13 +14,13 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from console.capsule.content import NodeCapsule
-from console.client import AgentClient
-from console.clocks import measure
+from console.client.client import AgentClient
+from console.client.clocks import measure
+from console.client.wire import AgentError
 from console.failure import account
+from console.fleet.view import NodeAddress
+from console.ledgers.visits import Book, in_words, visit
 from console.link.errors import LinkError
-from console.view import NodeAddress
-from console.visits import Book, in_words, visit
-from console.wire import AgentError
 from nodeagent.protocol import PAGE_ROWS_MAX, Gap, LedgerEntry, LogLine, Record, Telemetry, Trend
 
 FRAMES_MAX: Final = 4_000

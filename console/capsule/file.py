@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Final, NoReturn
 import msgspec
 
 from console.capsule.content import FORMAT, NODES_MAX, Manifest, NodeCapsule, Part
-from console.clean import clean, clean_all
+from console.client.clean import clean, clean_all
 from console.home import check_node_name
 from store import durable, signing, ustar
 from store.errors import from_os

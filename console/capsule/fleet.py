@@ -1,4 +1,4 @@
-"""A capsule as a fleet: `console.view.Fleet` at one moment of it, which is moved by hand."""
+"""A capsule as a fleet: `console.fleet.view.Fleet` at one moment of it, which is moved by hand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 from console import figures
 from console.capsule.content import NodeCapsule
 from console.capsule.file import Capsule
-from console.view import LinkState, NodeAddress, NodeView
+from console.fleet.view import LinkState, NodeAddress, NodeView
 from nodeagent.protocol import LogLine, TrendPoint
 
 TREND_VALUES: Final = 60

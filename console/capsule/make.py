@@ -16,9 +16,9 @@ from console.capsule.collect import Collecting
 from console.capsule.content import Manifest, NodeCapsule
 from console.capsule.file import write
 from console.capsule.redact import Redaction
-from console.client import AgentClient
-from console.view import NodeAddress
-from console.visits import Book
+from console.client.client import AgentClient
+from console.fleet.view import NodeAddress
+from console.ledgers.visits import Book
 from store.ledger import Entry, entry_hash
 
 TOLD_S: Final = 1.0

@@ -13,8 +13,8 @@ from console.capsule.content import NODES_MAX
 from console.capsule.key import own_signer
 from console.capsule.make import Made, Wanted, make
 from console.failure import Failure
-from console.fleet import LiveFleet
-from console.visits import Book
+from console.fleet.fleet import LiveFleet
+from console.ledgers.visits import Book
 
 MINUTES: Final = 10.0
 

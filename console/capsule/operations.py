@@ -1,4 +1,4 @@
-"""`console.operations.Operations` over a capsule: what it holds is answered, every change is refused."""
+"""`console.seat.operations.Operations` over a capsule: what it holds is answered, every change is refused."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import msgspec
 
 from console.capsule.content import NodeCapsule
 from console.capsule.fleet import CapsuleFleet
-from console.operations import TREND_POINTS, BundleEntry, OnStep, OperationFailed
-from console.shelf import Inspection
+from console.seat.operations import TREND_POINTS, BundleEntry, OnStep, OperationFailed
+from console.seat.shelf import Inspection
 from nodeagent.protocol import (
     Alert,
     AlertRules,
@@ -27,13 +27,13 @@ from store.histories import Chain, KnownBreak
 from store.ledger import Break, Entry, Head
 
 if TYPE_CHECKING:
-    from console.checks import Checked
-    from console.gate import GateOrder
-    from console.past import Past
+    from console.delivery.gate import GateOrder
+    from console.fleet.checks import Checked
+    from console.ledgers.past import Past
+    from console.ledgers.visits import Visit
     from console.rollout.desk import Order
     from console.rollout.presets import PolicyEntry
     from console.rollout.report import Report
-    from console.visits import Visit
 
 READ_ONLY: Final = "this is a capsule: nothing of it can be changed"
 NOT_HERE: Final = "a capsule does not hold that"
@@ -92,7 +92,7 @@ class CapsuleOperations:
         return [Entry(*(getattr(e, name) for name in Entry._fields)) for e in self._ledger(node_id)[-limit:]]
 
     async def past(self, node_id: str, at_us: int) -> Past | None:
-        from console.past import past
+        from console.ledgers.past import past
 
         entries = await self.newest_entries(node_id, 1 << 20)
         return past(entries, at_us) if entries else None

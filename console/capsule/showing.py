@@ -6,7 +6,7 @@ from console.capsule.file import Capsule
 from console.capsule.fleet import CapsuleClock, CapsuleFleet
 from console.capsule.operations import CapsuleOperations
 from console.capsule.trusted import Maker
-from console.opening import Opened
+from console.seat.opening import Opened
 
 NAME = "capsule, read only"
 

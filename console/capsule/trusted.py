@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from console.capsule.content import NodeCapsule
 from console.capsule.file import NAMESPACE, Capsule
-from console.clean import clean
+from console.client.clean import clean
 from store import ledger, signing
 from store.ledger import Entry, Head
 from store.signing import NoSigners, SignatureRefused

@@ -15,13 +15,13 @@ from console.cli.bootstrap import Telling, places_of, planned, reached
 from console.cli.kit import add_signers, taken_kit
 from console.cli.session import Session
 from console.cli.upgrades import PARALLEL, PARALLEL_MAX, upgrade_all
+from console.client.wire import AgentError
+from console.delivery.lease import held_lease
 from console.failure import NOT_REACHED, OK, Account, Failure, account
+from console.fleet.view import NodeAddress
 from console.kit.file import Kit
-from console.lease import held_lease
 from console.link.errors import LinkError
 from console.receipts import brought
-from console.view import NodeAddress
-from console.wire import AgentError
 from nodeagent.protocol import AgentUpgrade
 
 

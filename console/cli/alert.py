@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 from console import figures
-from console.clean import clean
 from console.cli import fleet
 from console.cli.arguments import add_verb, add_yes, duration_s
 from console.cli.session import Session
+from console.client.clean import clean
 from console.failure import OK, USAGE, Failure
 from nodeagent.protocol import Alert, AlertRules
 

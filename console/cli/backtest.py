@@ -13,9 +13,9 @@ import msgspec
 from console.cli.arguments import add_verb, duration_s
 from console.cli.bundle import taken_bundle
 from console.cli.session import Session
-from console.client import AgentClient
+from console.client.client import AgentClient
+from console.delivery.gate import in_full
 from console.failure import FAILED, NOT_REACHED, OK, USAGE, Failure
-from console.gate import in_full
 from nodeagent.protocol import PAGE_ROWS_MAX, GateVerdict, Record
 from store.archive import read_archive
 

@@ -20,15 +20,15 @@ from console.cli.arguments import add_receipt, add_verb, add_yes
 from console.cli.kit import KITS, add_signers, kept_kit, taken_kit
 from console.cli.node import remove_node
 from console.cli.session import Session
-from console.client import AgentClient
+from console.client.client import AgentClient
 from console.failure import FAILED, OK, Failure
+from console.fleet.view import NodeAddress
 from console.home import row_of
 from console.kit.file import Kit
 from console.kit.manifest import python_key
 from console.link.endpoint import route_of
 from console.link.node import SOCKET_DEFAULT, NodeLink
 from console.link.pool import BULK, LIVE
-from console.view import NodeAddress
 from store import signers
 from store.errors import from_os
 

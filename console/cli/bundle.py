@@ -12,13 +12,13 @@ from pathlib import Path
 import msgspec
 
 from console import figures
-from console.clean import clean_all
 from console.cli.arguments import add_receipt, add_verb
 from console.cli.outside import begin_bundle
 from console.cli.session import Session
+from console.client.clean import clean_all
+from console.delivery.inspect import facts_from_model
+from console.delivery.kept import facts_pairs, signer_of, take_bundle
 from console.failure import FAILED, OK, USAGE, Failure
-from console.inspect import facts_from_model
-from console.kept import facts_pairs, signer_of, take_bundle
 from console.receipts import admit, keep
 from store import signing
 from store.archive import Archive, read_archive, sign_archive

@@ -63,7 +63,7 @@ async def make(session: Session, args: argparse.Namespace) -> int:
     from console.capsule.make import Wanted
     from console.capsule.make import make as make_capsule
     from console.capsule.making import told
-    from console.visits import HereBook
+    from console.ledgers.visits import HereBook
 
     if not 0 < args.minutes <= MINUTES_MAX:
         raise Failure(f"--minutes is more than 0 and at most {MINUTES_MAX:.0f}", code=USAGE)
@@ -154,8 +154,8 @@ def open_capsule(args: argparse.Namespace) -> int:
 
 
 def _shown(args: argparse.Namespace, capsule: Capsule, maker: Maker) -> int:
-    from console.app import run
     from console.capsule.showing import opened_on
+    from console.seat.app import run
 
     opening, clock = opened_on(capsule, maker)
     return run(

@@ -9,18 +9,19 @@ import tempfile
 import time
 from pathlib import Path
 
-from console import copies, figures
+from console import figures
 from console.carry import INDEX_NAME, SITE, CarryRefused, Index, Packing, open_carried
 from console.cli import bundle, inventory, ledger
 from console.cli.arguments import add_receipt, add_verb, add_yes
 from console.cli.keys import add_key, signer_of
 from console.cli.kit import KITS, SIGNERS_NAME
 from console.cli.session import Session
-from console.copies import Header
 from console.failure import OK, Failure
 from console.home import address_of, row_of
 from console.inventory.site import encode, site_of
 from console.kit.file import open_kit
+from console.ledgers import copies
+from console.ledgers.copies import Header
 from console.link.hostkeys import HostKeys
 from console.receipts import admit, keep
 from store import durable

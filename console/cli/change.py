@@ -15,8 +15,8 @@ from console.cli.arguments import add_verb, duration_s
 from console.cli.bundle import find_bundle
 from console.cli.keys import add_key, signer_of
 from console.cli.session import Session
+from console.delivery.mandate import SUFFIX, PaperRefused, Papers, load, write
 from console.failure import OK, USAGE, Failure
-from console.mandate import SUFFIX, PaperRefused, Papers, load, write
 from nodeagent.protocol import SignedWarrant
 from store import warrant
 from store.archive import read_archive

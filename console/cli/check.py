@@ -7,14 +7,14 @@ import asyncio
 import sys
 from importlib.metadata import version
 
-from console import clocks
-from console.checks import ASCII_SIGNS, ORDER, SIGNS, Checked, check_node, summary, worst_first
 from console.cli.arguments import add_break_lease, add_verb, add_yes, duration_s
 from console.cli.session import Session
+from console.client import clocks
+from console.client.wire import AgentError
+from console.delivery.lease import held_lease
 from console.failure import FAILED, NOT_REACHED, OK, Account, account
-from console.lease import held_lease
+from console.fleet.checks import ASCII_SIGNS, ORDER, SIGNS, Checked, check_node, summary, worst_first
 from console.link.errors import LinkError
-from console.wire import AgentError
 
 Outcome = Checked | tuple[str, Account]
 

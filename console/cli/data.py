@@ -9,7 +9,7 @@ from contextlib import aclosing
 from console import figures
 from console.cli.arguments import add_verb
 from console.cli.session import Session
-from console.clocks import made_us
+from console.client.clocks import made_us
 from console.failure import OK, Failure
 from nodeagent.protocol import PAGE_ROWS_MAX, LogLine, Record
 

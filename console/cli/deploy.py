@@ -8,16 +8,25 @@ import time
 import uuid
 
 from console import figures
-from console.clean import clean
 from console.cli.arguments import add_break_lease, add_change, add_verb, add_yes, duration_s
 from console.cli.bundle import taken_bundle
 from console.cli.ledger import witness
 from console.cli.session import Session
 from console.cli.transfer import add_transfer, seeds_of, shipping_of
-from console.deploy import DeployFailed, Progress, check_passport, confirm, deploy, revert, rollback, running_trial
+from console.client.clean import clean
+from console.delivery.deploy import (
+    DeployFailed,
+    Progress,
+    check_passport,
+    confirm,
+    deploy,
+    revert,
+    rollback,
+    running_trial,
+)
+from console.delivery.gate import ROWS, GateOrder, in_short, shadow_line, shadow_of, verdict_of
+from console.delivery.lane import OperateLane
 from console.failure import EXPECTED, FAILED, OK, Failure, account
-from console.gate import ROWS, GateOrder, in_short, shadow_line, shadow_of, verdict_of
-from console.lane import OperateLane
 from nodeagent.protocol import Deployment, DeploymentState, Passport, Revision
 from store.archive import Archive, read_archive
 from store.catalog import DeploymentRow

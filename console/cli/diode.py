@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from console import figures
-from console.board import NodeState, judge
 from console.cli.arguments import add_verb, add_yes, duration_s, pair
 from console.cli.session import Session
 from console.diode.folder import take_folder
@@ -18,9 +17,10 @@ from console.diode.intake import Taken, decoded
 from console.diode.standing import view_of
 from console.diode.watch import FOLDER_SETTING
 from console.failure import FAILED, OK, Failure
+from console.fleet.board import NodeState, judge
+from console.fleet.view import LinkState, NodeAddress, NodeView
 from console.home import check_node_name, row_of
 from console.receipts import is_removable
-from console.view import LinkState, NodeAddress, NodeView
 from nodeagent.protocol import ONE_WAY_NAMESPACE
 from store import signers
 from store.errors import from_os

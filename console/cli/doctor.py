@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from console.cli.arguments import add_verb
 from console.cli.session import Session
 from console.failure import FAILED, OK
-from console.probe import Answers, ask
+from console.terminal.probe import Answers, ask
 
 if TYPE_CHECKING:
-    from console.termcheck import Finding
+    from console.terminal.check import Finding
 
 SIGNS = {"good": " ", "less": "!", "bad": "X"}
 
@@ -30,7 +30,7 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 async def examine(session: Session, args: argparse.Namespace) -> int:
     """Exit code 1 when the app can hardly be used on this terminal."""
-    from console.termcheck import look  # the themes are Textual's, which no other verb waits for
+    from console.terminal.check import look  # the themes are Textual's, which no other verb waits for
 
     session.flush()
     size, answers = _terminal()

@@ -9,10 +9,10 @@ from pathlib import Path
 from console import figures
 from console.cli.arguments import add_verb, duration_s
 from console.cli.session import Session
-from console.export import Query, export, facts_path
-from console.exportforms import form_of
 from console.failure import OK, Failure
-from console.parquet import NoDuckDB
+from console.records.export import Query, export, facts_path
+from console.records.forms import form_of
+from console.records.parquet import NoDuckDB
 from store.errors import StoreError
 
 

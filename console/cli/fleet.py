@@ -8,15 +8,15 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from console import figures
-from console.board import NodeState, suppressing
 from console.cli.arguments import add_verb, add_yes
 from console.cli.diode import one_way_states, status_json
 from console.cli.ledger import opened
 from console.cli.session import Session
-from console.client import AgentClient
+from console.client.client import AgentClient
+from console.client.wire import AgentError
 from console.failure import FAILED, NOT_REACHED, OK, Account, account
+from console.fleet.board import NodeState, suppressing
 from console.link.errors import LinkError
-from console.wire import AgentError
 from nodeagent.protocol import Alert, BundleTelemetry, Status
 
 T = TypeVar("T")

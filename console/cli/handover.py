@@ -11,14 +11,14 @@ from console import figures
 from console.cli.arguments import add_verb, add_yes
 from console.cli.ledger import opened
 from console.cli.session import Session
-from console.client import AgentClient
-from console.clocks import Offset, measure
+from console.client.client import AgentClient
+from console.client.clocks import Offset, measure
+from console.client.wire import AgentError
 from console.failure import FAILED, NOT_REACHED, OK, USAGE, Failure, account
 from console.handover import Item, Owed, standing, with_takers
 from console.home import operator_name
+from console.ledgers.visits import HereBook, in_words, visit
 from console.link.errors import LinkError
-from console.visits import HereBook, in_words, visit
-from console.wire import AgentError
 from nodeagent.protocol import AgentUpgrade
 from store.histories import Histories
 from store.rollouts import Rollouts

@@ -10,6 +10,7 @@ from pathlib import Path
 from console.cli.arguments import add_verb, add_yes
 from console.cli.session import Session
 from console.failure import FAILED, OK, Failure
+from console.fleet.view import NodeAddress
 from console.home import row_of
 from console.inventory.ansible import read_ansible
 from console.inventory.entry import TEXT_BYTES_MAX, Change, Entry, as_text, compare, merged
@@ -17,7 +18,6 @@ from console.inventory.sheet import read_sheet
 from console.inventory.site import encode, entries_of, new_host_keys, read_site, site_of
 from console.inventory.sshconfig import read_ssh_config
 from console.link.hostkeys import HostKeys
-from console.view import NodeAddress
 from store import durable
 from store.errors import from_os
 

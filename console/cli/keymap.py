@@ -7,12 +7,12 @@ import dataclasses
 import os
 from typing import get_args
 
-from console import verbs
 from console.cli.arguments import add_verb
 from console.cli.session import Session
-from console.commands import Screen
 from console.failure import FAILED, OK
-from console.keymap import config_file, from_environment
+from console.seat import verbs
+from console.seat.commands import Screen
+from console.seat.keymap import config_file, from_environment
 
 
 def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -6,15 +6,16 @@ import argparse
 from collections import defaultdict
 from pathlib import Path
 
-from console import figures, labelstudio
-from console import labels as judged
+from console import figures
 from console.cli.arguments import add_verb
 from console.cli.session import Session
-from console.client import AgentClient
+from console.client.client import AgentClient
+from console.client.wire import AgentError
 from console.failure import OK, USAGE, Failure
-from console.labels import LABELS_MIN, Verdict
-from console.labelstudio import Given
-from console.wire import AgentError
+from console.records import labels as judged
+from console.records import labelstudio
+from console.records.labels import LABELS_MIN, Verdict
+from console.records.labelstudio import Given
 from nodeagent.protocol import LabelRow, ReviewItem
 
 

@@ -10,20 +10,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from console import copies, figures
-from console.clean import clean, clean_all
+from console import figures
 from console.cli.arguments import add_verb, add_yes
 from console.cli.keys import add_key, signer_of
 from console.cli.session import Session
-from console.client import AgentClient
-from console.copies import CopyRefused, Header
+from console.client.clean import clean, clean_all
+from console.client.client import AgentClient
+from console.client.wire import AgentError
 from console.failure import FAILED, NOT_REACHED, OK, USAGE, Failure, account
+from console.fleet.view import NodeAddress
+from console.ledgers import copies
+from console.ledgers.copies import CopyRefused, Header
+from console.ledgers.past import Past, past
+from console.ledgers.visits import AT_ONCE_MAX, HereBook, Visit, in_words, visit
 from console.link.errors import LinkError
 from console.moments import EXAMPLES, MomentError, parse_moment
-from console.past import Past, past
-from console.view import NodeAddress
-from console.visits import AT_ONCE_MAX, HereBook, Visit, in_words, visit
-from console.wire import AgentError
 from store.histories import Histories
 from store.ledger import Break, Entry
 

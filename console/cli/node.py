@@ -10,15 +10,15 @@ from typing import Any
 from console import figures
 from console.cli.arguments import add_break_lease, add_change, add_verb, add_yes, duration_s, pair, toml_value
 from console.cli.session import Session
-from console.client import AgentClient
-from console.deploy import running_trial
+from console.client.client import AgentClient
+from console.delivery.deploy import running_trial
+from console.delivery.lease import held_lease
 from console.failure import FAILED, OK, Failure
+from console.fleet.view import NodeAddress
 from console.home import check_node_name, row_of
-from console.lease import held_lease
 from console.link.endpoint import parse_endpoint
 from console.link.node import MONITOR, NodeLink
 from console.link.resolve import resolve
-from console.view import NodeAddress
 from nodeagent.protocol import BindAnswer, Bindings
 
 

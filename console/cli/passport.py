@@ -8,11 +8,11 @@ import asyncio
 from console.cli.arguments import add_verb
 from console.cli.bundle import find_bundle
 from console.cli.session import Session
-from console.deploy import check_passport
+from console.client.wire import AgentError
+from console.delivery.deploy import check_passport
 from console.failure import FAILED, NOT_REACHED, OK, account
-from console.fleet import LiveFleet
+from console.fleet.fleet import LiveFleet
 from console.link.errors import LinkError
-from console.wire import AgentError
 from nodeagent.protocol import Passport
 from store.archive import Archive, read_archive
 

@@ -8,7 +8,7 @@ import getpass
 import sys
 from typing import TextIO
 
-from console.clean import clean
+from console.client.clean import clean
 
 
 class TerminalPerson:

@@ -16,15 +16,15 @@ from console.cli import bootstrap
 from console.cli.arguments import add_verb, add_yes
 from console.cli.kit import add_signers
 from console.cli.session import Session
-from console.client import AgentClient
+from console.client.client import AgentClient
+from console.client.wire import AgentError
+from console.delivery.lease import held_lease
 from console.failure import FAILED, NOT_REACHED, OK, Account, Failure, account
+from console.fleet.view import NodeAddress
 from console.home import row_of
-from console.lease import held_lease
 from console.link.endpoint import Endpoint, parse_endpoint
 from console.link.errors import LinkError
 from console.link.hostkeys import HostKeys
-from console.view import NodeAddress
-from console.wire import AgentError
 
 
 def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -85,7 +85,7 @@ async def _asked(session: Session, args: argparse.Namespace) -> ShiftReport:
 
 def _rendered(found: ShiftReport, form: str) -> bytes:
     if form == "json":
-        from console.clean import clean_all
+        from console.client.clean import clean_all
 
         return msgspec.json.encode(clean_all(found)) + b"\n"
     if form == "html":

@@ -15,7 +15,7 @@ from console.cli.bundle import taken_bundle
 from console.cli.session import Session
 from console.cli.transfer import add_budget, seeds_of
 from console.failure import FAILED, NOT_REACHED, OK, USAGE, Failure
-from console.fleet import LiveFleet
+from console.fleet.fleet import LiveFleet
 from console.link.ready import make_pool
 from console.rollout import orders
 from console.rollout.book import ThreadBook

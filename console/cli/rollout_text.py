@@ -6,10 +6,10 @@ import sys
 from collections.abc import Sequence
 
 from console import figures
-from console.clean import clean
 from console.cli.tables import table
-from console.deploy import Progress
-from console.gate import in_full, in_short, percent, shadow_line, shadow_lines
+from console.client.clean import clean
+from console.delivery.deploy import Progress
+from console.delivery.gate import in_full, in_short, percent, shadow_line, shadow_lines
 from console.rollout.causes import Cause
 from console.rollout.gates import Verdict
 from console.rollout.outline import Outline, outline, transfer_lines

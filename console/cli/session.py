@@ -11,20 +11,20 @@ from typing import TextIO
 
 import msgspec
 
-from console.clean import clean, clean_all
 from console.cli.person import TerminalPerson
 from console.cli.tables import pairs, table
-from console.client import AgentClient
+from console.client.clean import clean, clean_all
+from console.client.client import AgentClient
+from console.delivery.lane import OperateLane
+from console.delivery.mandate import Mandate, Papers
 from console.failure import NOT_REACHED, Failure
-from console.fleet import LiveFleet
+from console.fleet.fleet import LiveFleet
+from console.fleet.view import NodeAddress
 from console.home import Home, address_of
-from console.lane import OperateLane
 from console.link.pool import Pool
 from console.link.ready import make_pool
-from console.mandate import Mandate, Papers
-from console.prompts import AcceptListed, Prompter
 from console.receipts import brought
-from console.view import NodeAddress
+from console.seat.prompts import AcceptListed, Prompter
 from store.catalog import Catalog
 
 LINE_CHARS_MAX = 10_000

@@ -7,14 +7,14 @@ import sys
 import uuid
 
 from console import figures
-from console.clean import clean
 from console.cli.arguments import add_verb, add_yes, duration_s
 from console.cli.bundle import taken_bundle
 from console.cli.session import Session
-from console.deploy import rollback, stage
+from console.client.clean import clean
+from console.delivery.deploy import rollback, stage
+from console.delivery.gate import SHADOW_S, ShadowOrder, shadow_line, shadow_lines, shadow_of
+from console.delivery.shadow import begin, end, watched
 from console.failure import FAILED, NOT_REACHED, OK, Failure
-from console.gate import SHADOW_S, ShadowOrder, shadow_line, shadow_lines, shadow_of
-from console.shadow import begin, end, watched
 from nodeagent.protocol import Deployment, DeploymentState, ShadowVerdict
 from store.archive import read_archive
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from console.clean import clean
+from console.client.clean import clean
 
 CELL_CHARS_MAX = 100
 GAP = "  "

@@ -7,7 +7,7 @@ import argparse
 from console import figures
 from console.cli.arguments import add_verb, add_yes, duration_s
 from console.cli.session import Session
-from console.deploy import extend, running_trial
+from console.delivery.deploy import extend, running_trial
 from console.failure import FAILED, OK, Failure
 from nodeagent.protocol import DeploymentState
 

@@ -12,8 +12,8 @@ from console.cli.arguments import add_break_lease, add_change, add_verb, add_yes
 from console.cli.bundle import is_locked
 from console.cli.change import add_permit
 from console.cli.session import Session
+from console.delivery.lease import held_lease
 from console.failure import OK, USAGE, Failure
-from console.lease import held_lease
 from nodeagent.protocol import Trust
 from store import signing, trust
 from store.errors import from_os

@@ -47,7 +47,7 @@ class Devices:
     running: dict[str, Device] = field(default_factory=dict)
 
     async def start_all(self) -> None:
-        """PLCs and servers at once; instruments that speak to a server after it. RuntimeError without their libraries."""
+        """PLCs and servers at once, then instruments that speak to a server. RuntimeError without their libraries."""
         if missing := [extra for library, extra in EXTRAS.items() if importlib.util.find_spec(library) is None]:
             raise RuntimeError(f"the demo's devices need more libraries: pip install 'outstation[{','.join(missing)}]'")
         servers = [plan for plan in DEVICES if not plan.server]

@@ -132,7 +132,7 @@ async def _ending_on_signals() -> AsyncIterator[None]:
 
 
 def _app(folder: Path, *, keep: bool) -> int:
-    from console.launch import run_app
+    from console.seat.launch import run_app
 
     _tell("starting six agents, five PLCs, an OPC UA server, a broker and eight SSH servers ...")
     with _leaving_on_signals(), aside(_demo_with_kit(folder, keep=keep)) as demo:

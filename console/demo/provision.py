@@ -12,16 +12,16 @@ from typing import Any
 
 import msgspec
 
-from console import deploy
+from console.delivery import deploy
+from console.delivery.inspect import facts_from_model
 from console.demo.plan import NODES
 from console.demo.plant import Plant
-from console.fleet import LiveFleet
+from console.fleet.fleet import LiveFleet
+from console.fleet.view import NodeAddress
 from console.home import Home, row_of
-from console.inspect import facts_from_model
 from console.link.endpoint import Endpoint, parse_endpoint
 from console.link.errors import LinkError
 from console.link.hostkeys import HostKey, HostKeys
-from console.view import NodeAddress
 from store import archive, builder, signing
 from store.catalog import BundleRow, Catalog
 

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from console import deploy
+from console.delivery import deploy
+from console.delivery.gate import GateOrder, in_short, verdict_of
 from console.demo.plan import BAD_NODE, DEGRADING_NODE, GOOD_NODE, UNPLUGGED_NODE
 from console.demo.provision import OPERATOR
 from console.demo.scene import FAILURES, Claim, Scene, ledger_entry
 from console.failure import Failure
-from console.gate import GateOrder, in_short, verdict_of
 from console.rollout.desk import LiveDesk
 from console.rollout.report import Report
 from nodeagent.protocol import Deployment, DeploymentState, GateVerdict, Record, RollbackReason

@@ -10,10 +10,10 @@ from pathlib import Path
 from console.demo.plan import UNPLUGGED_NODE
 from console.demo.plant import Plant, running_plant
 from console.demo.provision import OPERATOR, Bundles, Say, deploy_first, enter_catalog, make_bundles, pin_host_keys
-from console.fleet import LiveFleet
+from console.fleet.fleet import LiveFleet
 from console.home import Home, address_of
 from console.link.ready import make_pool
-from console.prompts import Nobody
+from console.seat.prompts import Nobody
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from console import deploy
+from console.delivery import deploy
 from console.demo.plan import DEGRADING_NODE, GOOD_NODE, NODES, UNPLUGGED_NODE
 from console.demo.protocols import protocols
 from console.demo.provision import OPERATOR
 from console.demo.rollouts import FINISHED, finished_rollout, stopped_by_records, stopped_rollout
 from console.demo.scene import FAILURES, Claim, Scene, ledger_entry
 from console.demo.seventh import seventh_node
-from console.view import LinkState, NodeView
+from console.fleet.view import LinkState, NodeView
 from nodeagent.protocol import Deployment, DeploymentState, LedgerEntry, Record
 from store.archive import read_archive
 

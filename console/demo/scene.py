@@ -8,16 +8,16 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from console import deploy
-from console.client import AgentClient
+from console.client.client import AgentClient
+from console.client.wire import AgentError
+from console.delivery import deploy
 from console.demo.plan import BARE, NODES
 from console.demo.plant import Plant
 from console.demo.provision import Bundles
-from console.fleet import LiveFleet
+from console.fleet.fleet import LiveFleet
+from console.fleet.view import NodeView
 from console.home import Home
 from console.link.errors import LinkError
-from console.view import NodeView
-from console.wire import AgentError
 from nodeagent.protocol import LedgerEntry, Record
 
 POLL_S = 0.3

@@ -18,17 +18,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from console import deploy
+from console.delivery import deploy
+from console.delivery.lease import held_lease
 from console.demo import processes
 from console.demo.plan import BARE
 from console.demo.provision import FIRST_WINDOW_S, OPERATOR, SIGNER
 from console.demo.scene import FAILURES, Claim, Scene, ledger_entry
+from console.fleet.view import LinkState
 from console.kit import installed
 from console.kit.build import Order, build
 from console.kit.file import KIT_NAMESPACE, SUFFIX, KitRefused, open_kit, sign_kit
 from console.kit.manifest import KitMalformed
-from console.lease import held_lease
-from console.view import LinkState
 from nodeagent.protocol import DeploymentState, Record
 from store.archive import read_archive
 from store.signing import sign_with_key_file

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from console.diode.intake import Taken, found_in, take
 from console.diode.watch import FOLDER_SETTING
+from console.fleet.view import NodeAddress
 from console.home import address_of
-from console.view import NodeAddress
 from store.catalog import Catalog
 from store.histories import Histories
 from store.oneway import Reports

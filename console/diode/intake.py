@@ -17,9 +17,9 @@ from typing import Final, Literal
 
 import msgspec
 
-from console.clean import clean, clean_all
-from console.view import NodeAddress
-from console.visits import plain
+from console.client.clean import clean, clean_all
+from console.fleet.view import NodeAddress
+from console.ledgers.visits import plain
 from nodeagent.protocol import ONE_WAY_BYTES_MAX, ONE_WAY_NAMESPACE, OneWayReport
 from store import statement
 from store.errors import from_os

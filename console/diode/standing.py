@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from console import figures
-from console.view import LinkState, NodeView
+from console.fleet.view import LinkState, NodeView
 from nodeagent.protocol import OneWayReport
 from store.oneway import Newest
 

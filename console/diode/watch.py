@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from console.client import AgentClient
+from console.client.client import AgentClient
+from console.fleet.view import LinkState, NodeAddress, NodeView
 from console.link.errors import one_way
-from console.view import LinkState, NodeAddress, NodeView
 
 if TYPE_CHECKING:
     from console.link.transport import Answer, Body

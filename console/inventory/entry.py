@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from console.fleet.view import NodeAddress
 from console.home import check_node_name
 from console.link.endpoint import parse_endpoint
-from console.view import NodeAddress
 
 NODES_MAX = 5_000
 TEXT_BYTES_MAX = 8 << 20

@@ -11,10 +11,10 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from console.fleet.view import NodeAddress
 from console.inventory.entry import NODES_MAX, TEXT_BYTES_MAX, Entry, InventoryRefused, entry_of
 from console.link.endpoint import Endpoint, parse_endpoint
 from console.link.hostkeys import HostKey, KnownHosts
-from console.view import NodeAddress
 
 Text = Annotated[str, msgspec.Meta(max_length=255)]
 

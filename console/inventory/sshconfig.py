@@ -9,10 +9,10 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from console.fleet.view import NodeAddress
 from console.home import check_node_name
 from console.inventory.entry import TEXT_BYTES_MAX, Entry, InventoryRefused
 from console.link.resolve import ResolveError, resolve
-from console.view import NodeAddress
 
 AT_ONCE_MAX = 8
 FILES_MAX = 256

@@ -7,8 +7,8 @@ import re
 import shlex
 from dataclasses import dataclass
 
+from console.fleet.view import NodeAddress
 from console.link.errors import one_way
-from console.view import NodeAddress
 
 PORT_DEFAULT = 22
 PORT_MAX = 65_535

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from console.view import LinkState
+from console.fleet.view import LinkState
 
 
 class LinkError(Exception):

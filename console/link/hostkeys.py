@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from console.fleet.view import LinkState
 from console.link.endpoint import Endpoint
 from console.link.errors import LinkError
-from console.view import LinkState
 from store import durable
 
 LINES_MAX = 100_000

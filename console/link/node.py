@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import TYPE_CHECKING, Literal
 
+from console.fleet.view import LinkState, NodeAddress
 from console.link.channel import Channel
 from console.link.endpoint import route_of
 from console.link.errors import BridgeRefused, ChannelRefused, LinkError, NotListening
 from console.link.pool import LIVE, Pool
 from console.link.transport import Answer, Body, HttpOverChannels
-from console.view import LinkState, NodeAddress
 from nodeagent.protocol import OPERATOR_HEADER, ROLE_HEADER
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from console.home import Home
 from console.link.hostkeys import HostKeys
 from console.link.pool import Pool
 from console.link.secrets import Secrets
-from console.prompts import Prompter
+from console.seat.prompts import Prompter
 
 if TYPE_CHECKING:
     from console.link.ssh import Ssh

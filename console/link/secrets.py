@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from console.prompts import Prompter
+from console.seat.prompts import Prompter
 
 SECRETS_MAX = 1_000
 

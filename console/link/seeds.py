@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
+from console.fleet.view import NodeAddress
 from console.link.endpoint import Endpoint, Route, route_of
-from console.view import NodeAddress
 
 JUMP = "jump"
 

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import asyncssh
 
+from console.fleet.view import LinkState
 from console.link.algorithms import CERTIFICATE_ALGORITHMS, CIPHERS, HOST_KEY_ALGORITHMS, KEX
 from console.link.channel import Channel
 from console.link.endpoint import Endpoint, proxy_words
@@ -25,7 +26,6 @@ from console.link.errors import BridgeRefused, ChannelRefused, LinkError
 from console.link.hostkeys import HostKey, HostKeys, Verdict, refusal
 from console.link.secrets import Secrets
 from console.link.together import together
-from console.view import LinkState
 
 IDENTITIES_DEFAULT = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
 LOGIN_S = 10.0

@@ -14,9 +14,9 @@ from typing import Any
 import httpcore
 import httpx
 
+from console.fleet.view import LinkState
 from console.link.channel import Channel
 from console.link.errors import LinkError, NotListening
-from console.view import LinkState
 
 CONNECTIONS_MAX = 8
 KEPT_ALIVE_MAX = 2

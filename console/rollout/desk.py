@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol
 
-from console.deploy import Clients, Progress, Reach
+from console.delivery.deploy import Clients, Progress, Reach
 from console.failure import Failure
+from console.fleet.view import NodeAddress
 from console.home import Home
-from console.prompts import Nobody
 from console.rollout import orders
 from console.rollout.book import ThreadBook
 from console.rollout.executor import Executor
@@ -26,9 +26,9 @@ from console.rollout.presets import PolicyEntry, policies
 from console.rollout.report import Report, report
 from console.rollout.running import CarriedOut, carrying_out, is_carried_out
 from console.rollout.survey import Noting
+from console.seat.prompts import Nobody
 from console.transfer.ready import make_shipping
 from console.transfer.shipping import Shipping
-from console.view import NodeAddress
 from store.archive import Archive, read_archive
 from store.catalog import Catalog
 from store.rollouts import RolloutRow, Rollouts

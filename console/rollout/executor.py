@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from console.deploy import DeployFailed
+from console.client.wire import AgentError
+from console.delivery.deploy import DeployFailed
 from console.link.errors import LinkError
 from console.rollout.book import Book
 from console.rollout.decide import Step, decide
@@ -24,7 +25,6 @@ from console.rollout.nodes import Nodes
 from console.rollout.outcomes import WRITES, Answer, Problem, after, deployment_id, problem_of
 from console.rollout.plan import Plan, read_plan
 from console.rollout.standing import Standing
-from console.wire import AgentError
 from store.rollouts import RolloutRow, Rollouts, TargetRow, WaveRow
 
 TICK_S = 1.0

@@ -8,16 +8,16 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from console import deploy
-from console.client import AgentClient
-from console.deploy import DeployFailed, Progress, Reach
-from console.gate import ShadowOrder
+from console.client.client import AgentClient
+from console.client.wire import AgentError
+from console.delivery import deploy
+from console.delivery.deploy import DeployFailed, Progress, Reach
+from console.delivery.gate import ShadowOrder
+from console.delivery.shadow import begin
 from console.rollout.alike import ContextSample
 from console.rollout.gates import Sample
 from console.rollout.policy import Policy
-from console.shadow import begin
 from console.transfer.shipping import Shipping
-from console.wire import AgentError
 from nodeagent.protocol import Deployment, Status, Trend
 from store.archive import Archive
 

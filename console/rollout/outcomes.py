@@ -8,11 +8,11 @@ from typing import Literal
 
 import msgspec
 
-from console.deploy import BOTTOM, DeployFailed
-from console.gate import shadow_line, shadow_of, verdict_of
+from console.client.wire import AgentError
+from console.delivery.deploy import BOTTOM, DeployFailed
+from console.delivery.gate import shadow_line, shadow_of, verdict_of
 from console.link.errors import LinkError
 from console.rollout.gates import Sample
-from console.wire import AgentError
 from nodeagent.protocol import Deployment, DeploymentState, RollbackReason
 from store.rollouts import TargetRow
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from console.deploy import Clients
+from console.delivery.deploy import Clients
+from console.fleet.view import NodeAddress
 from console.rollout.plan import BundleFacts, Plan
 from console.rollout.planner import plan
 from console.rollout.policy import Policy
 from console.rollout.survey import Noting, survey
-from console.view import NodeAddress
 from store.archive import Archive
 
 

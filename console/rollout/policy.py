@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from console.gate import GateOrder, ShadowOrder
+from console.delivery.gate import GateOrder, ShadowOrder
 from console.rollout.policy_lines import line_of
 from console.transfer.budget import parse_rate
 from nodeagent.protocol import SHADOW_S_MAX, TRIAL_WINDOW_S_MAX, TRIAL_WINDOW_S_MIN

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from console.deploy import Clients, check_passport
+from console.client.wire import AgentError
+from console.delivery.deploy import Clients, check_passport
+from console.fleet.view import LinkState, NodeAddress
 from console.link.errors import LinkError
-from console.prompts import Prompter
 from console.rollout.plan import NodeFacts, Running
 from console.rollout.planner import selected
 from console.rollout.policy import Policy
-from console.view import LinkState, NodeAddress
-from console.wire import AgentError
+from console.seat.prompts import Prompter
 from nodeagent.protocol import Status
 from store.archive import Archive
 

@@ -11,10 +11,10 @@ from typing import Final
 from textual.widget import Widget
 
 from console import figures
-from console.messages import WorkChanged
-from console.operations import OnStep, OperationFailed
 from console.screens.view import View
-from console.sheet import Sheet
+from console.seat.messages import WorkChanged
+from console.seat.operations import OnStep, OperationFailed
+from console.seat.sheet import Sheet
 from nodeagent.protocol import Alert
 from widgets.look import Look, Role
 from widgets.status import ALARM, WARN, word

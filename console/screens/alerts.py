@@ -9,13 +9,13 @@ from textual.binding import BindingType
 from textual.widget import Widget
 
 from console import figures
-from console.alertbook import kind_of, plain
-from console.board import BoardAlert
-from console.floods import Flood, group
+from console.fleet.alertbook import kind_of, plain
+from console.fleet.board import BoardAlert
+from console.fleet.floods import Flood, group
 from console.screens.confirm import Change, ConfirmView
 from console.screens.filterrow import FilterRow
 from console.screens.page import Page, bindings
-from console.sheet import Sheet
+from console.seat.sheet import Sheet
 from nodeagent.protocol import AlertState
 from widgets.cells import wrap
 from widgets.look import Look, Role, Spans

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from console import figures
-from console.messages import WorkChanged
-from console.operations import BundleEntry
 from console.screens.view import View
+from console.seat.messages import WorkChanged
+from console.seat.operations import BundleEntry
 from widgets.cells import wrap
 from widgets.look import Look, Role, Spans
 
 if TYPE_CHECKING:
-    from console.shelf import Inspection
+    from console.seat.shelf import Inspection
 
 LABEL_CELLS = 16
 

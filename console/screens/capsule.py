@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from console import figures
-from console.operations import OnStep
 from console.screens.askline import AskLineView
+from console.seat.operations import OnStep
 
 if TYPE_CHECKING:
-    from console.seat import Seat
+    from console.seat.seat import Seat
 
 SUFFIX: Final = ".ostx"
 

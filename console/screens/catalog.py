@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from textual.binding import BindingType
 
 from console import figures
-from console.messages import WorkChanged
-from console.operations import BundleEntry
 from console.screens.askline import AskLineView
 from console.screens.listpage import ListPage
 from console.screens.page import bindings
-from console.work import Work
+from console.seat.messages import WorkChanged
+from console.seat.operations import BundleEntry
+from console.seat.work import Work
 from widgets.cells import wrap
 from widgets.look import Look, Span, Spans
 from widgets.table import Column, Row
 
 if TYPE_CHECKING:
-    from console.board import NodeState
-    from console.shelf import Inspection
+    from console.fleet.board import NodeState
+    from console.seat.shelf import Inspection
 
 COLUMNS: Final = (
     Column("bundle", "BUNDLE", 16, flex=2, width_max=30),

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from textual.binding import BindingType
 
-from console.chains import ENTRIES, did, entry_lines, entry_row, judge, node_id_of
-from console.messages import WorkChanged
-from console.operations import OnStep
+from console.ledgers.chains import ENTRIES, did, entry_lines, entry_row, judge, node_id_of
 from console.screens.chainkeys import ChainKeys
 from console.screens.page import bindings
 from console.screens.view import View
+from console.seat.messages import WorkChanged
+from console.seat.operations import OnStep
 from widgets.look import Look, Span
 from widgets.status import ALARM, word
 from widgets.table import Row

@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from console.chains import node_id_of, past_lines
+from console.ledgers.chains import node_id_of, past_lines
 from console.moments import EXAMPLES, MomentError, parse_moment
 from console.screens.askline import AskLineView
 from console.screens.confirm import Change, ConfirmView
 from console.screens.listpage import ListPage
 from console.screens.view import View
-from console.work import Work
+from console.seat.work import Work
 
 
 class ChainKeys(ListPage):

@@ -8,16 +8,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from console import figures
-from console.board import BoardAlert, NodeState
-from console.gate import GateOrder, percent
-from console.operations import BundleEntry
+from console.delivery.gate import GateOrder, percent
+from console.fleet.board import BoardAlert, NodeState
 from console.screens.confirm import Change, ConfirmView
 from console.screens.deploy import ChooseView, PassportView, PickView, Terms
+from console.seat.operations import BundleEntry
 from console.times import span_s
 from nodeagent.protocol import SHELVE_HOURS_MAX, AlertState, BundleTelemetry, Trial
 
 if TYPE_CHECKING:
-    from console.seat import Seat
+    from console.seat.seat import Seat
 
 REVERT_WINDOW_S = 600.0
 

@@ -9,13 +9,13 @@ from typing import Any, ClassVar, Final
 from textual.binding import BindingType
 from textual.widget import Widget
 
-from console import histogram, plot
-from console.charts import FIGURES, ZOOM_FIRST, ZOOMS, Subject, Window
-from console.messages import WorkChanged
-from console.readings import Plot
-from console.rows import state_of
+from console.charts import histogram, plot
+from console.charts.chart import FIGURES, ZOOM_FIRST, ZOOMS, Subject, Window
+from console.charts.readings import Plot
+from console.fleet.rows import state_of
 from console.screens.page import Page, bindings
-from console.sheet import Sheet
+from console.seat.messages import WorkChanged
+from console.seat.sheet import Sheet
 from nodeagent.protocol import BundleTelemetry, Trend
 from widgets.chartview import ChartView, Picture
 from widgets.look import Look, Spans

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import Final
 
-from console.checks import ASCII_SIGNS, SIGNS, Checked, summary, worst_first
+from console.fleet.checks import ASCII_SIGNS, SIGNS, Checked, summary, worst_first
 from widgets.look import Look, Role, Span, Spans
 
 ROLES: Final[dict[str, Role]] = {"bad": "alarm", "warn": "warn", "unknown": "unknown", "ok": "dim"}

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from textual import events
 from textual.widget import Widget
 
-from console.query import order
-from console.rows import COLUMNS, node_row
+from console.fleet.query import order
+from console.fleet.rows import COLUMNS, node_row
 from console.screens.listpage import holds
 from console.screens.view import View
 from widgets.entry import EntryField

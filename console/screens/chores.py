@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from textual.app import SuspendNotSupported
 
-from console import clipboard
-from console.terminal import LINKS
+from console.terminal import clipboard
+from console.terminal.terminal import LINKS
 from widgets.look import LOOKS
 
 if TYPE_CHECKING:
     from console.screens.page import Page
-    from console.seat import Seat
-    from console.work import Work
+    from console.seat.seat import Seat
+    from console.seat.work import Work
 
 TIME_STEP_S: Final = 5.0
 TIME_FAR_S: Final = 60.0

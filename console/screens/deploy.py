@@ -10,10 +10,10 @@ from textual import events
 from textual.widget import Widget
 
 from console import figures
-from console.gate import ROWS, GateOrder, percent
-from console.messages import WorkChanged
-from console.operations import BundleEntry
+from console.delivery.gate import ROWS, GateOrder, percent
 from console.screens.view import View
+from console.seat.messages import WorkChanged
+from console.seat.operations import BundleEntry
 from nodeagent.protocol import Passport
 from widgets.cells import wrap
 from widgets.lines import Listing

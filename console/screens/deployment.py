@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from console import figures
-from console.gate import shadow_of, verdict_of
+from console.delivery.gate import shadow_of, verdict_of
 from console.screens.gatelines import gate_lines
 from console.screens.view import View
 from nodeagent.protocol import Deployment, DeploymentState

@@ -5,13 +5,13 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from console.launch import EXIT_TO_DEMO
 from console.screens.askline import AskLineView
 from console.screens.confirm import Change, ConfirmView
-from console.work import Work
+from console.seat.launch import EXIT_TO_DEMO
+from console.seat.work import Work
 
 if TYPE_CHECKING:
-    from console.seat import Seat
+    from console.seat.seat import Seat
 
 ADD_LINES = (
     "As on the command line: NAME [USER@]HOST[:PORT], and -J JUMP for a jump host, -i KEY, --site, --line, --machine, "

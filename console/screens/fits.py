@@ -8,10 +8,10 @@ from typing import Final
 
 from textual.widget import Widget
 
-from console.messages import WorkChanged
-from console.operations import BundleEntry, OnStep, OperationFailed
 from console.screens.view import View
-from console.sheet import Sheet
+from console.seat.messages import WorkChanged
+from console.seat.operations import BundleEntry, OnStep, OperationFailed
+from console.seat.sheet import Sheet
 from nodeagent.protocol import Passport
 from widgets.look import Look
 from widgets.table import Column, Row, Table

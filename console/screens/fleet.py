@@ -9,13 +9,13 @@ from textual import events
 from textual.binding import BindingType
 from textual.widget import Widget
 
-from console import query
-from console.board import NodeState
-from console.rows import COLUMNS, node_row, site_row, state_of
+from console.fleet import query
+from console.fleet.board import NodeState
+from console.fleet.rows import COLUMNS, node_row, site_row, state_of
+from console.fleet.view import Condition
 from console.screens.filterrow import FilterRow
 from console.screens.page import Page, bindings
-from console.sheet import Sheet
-from console.view import Condition
+from console.seat.sheet import Sheet
 from widgets.cells import cut
 from widgets.look import Look, Spans
 from widgets.status import word

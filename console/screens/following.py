@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Final
 from textual.timer import Timer
 
 from console import figures
-from console.clean import clean
+from console.client.clean import clean
+from console.client.wire import AgentError
 from console.link.errors import LinkError
-from console.messages import LinesCame
-from console.operations import OperationFailed
-from console.wire import AgentError
+from console.seat.messages import LinesCame
+from console.seat.operations import OperationFailed
 from nodeagent.protocol import LogLine
 from widgets.logview import Entry
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from console import figures
-from console.gate import by_context, percent
+from console.delivery.gate import by_context, percent
 from nodeagent.protocol import GateRow, GateVerdict
 from widgets.cells import wrap
 from widgets.look import Role, Spans

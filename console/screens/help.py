@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from console import commands
 from console.screens.view import View
+from console.seat import commands
 from widgets.cells import wrap
 from widgets.look import Look, Spans
 from widgets.status import STATES, TRIAL, word

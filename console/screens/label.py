@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from textual.widget import Widget
 
 from console import figures
-from console.clocks import made_us
+from console.client.clocks import made_us
 from console.screens.view import View
 from nodeagent.protocol import Record
 from widgets.entry import EntryField

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from textual.binding import BindingType
 
-from console.chains import CHAINS, chain_row, judge, newest_lines, node_id_of, order
-from console.messages import WorkChanged
+from console.ledgers.chains import CHAINS, chain_row, judge, newest_lines, node_id_of, order
 from console.screens.chainkeys import ChainKeys
 from console.screens.page import bindings
-from console.work import Work
+from console.seat.messages import WorkChanged
+from console.seat.work import Work
 from widgets.cells import wrap
 from widgets.look import Look, Spans
 from widgets.status import ALARM, OK, STATES, UNKNOWN, count

@@ -9,7 +9,7 @@ from textual.widget import Widget
 
 from console.screens.filterrow import FilterRow
 from console.screens.page import Page
-from console.sheet import Sheet
+from console.seat.sheet import Sheet
 from widgets.look import Look, Spans
 from widgets.table import Column, Row, Table
 from widgets.textview import TextView

@@ -11,12 +11,12 @@ from textual.binding import BindingType
 from textual.widget import Widget
 
 from console import figures
-from console.messages import LinesCame
-from console.query import order
+from console.fleet.query import order
 from console.screens.filterrow import FilterRow
 from console.screens.following import Following
 from console.screens.page import Page, bindings
-from console.sheet import Sheet
+from console.seat.messages import LinesCame
+from console.seat.sheet import Sheet
 from widgets.logview import LEVELS, LogView
 from widgets.look import Look
 from widgets.titlerow import TitleRow

@@ -9,16 +9,16 @@ from textual.binding import BindingType
 from textual.widget import Widget
 
 from console import figures
-from console.checks import Checked
-from console.messages import LinesCame, WorkChanged
-from console.overview import overview
-from console.rows import state_of
+from console.fleet.checks import Checked
+from console.fleet.overview import overview
+from console.fleet.rows import state_of
 from console.screens.checklines import check_lines
 from console.screens.filterrow import FilterRow
 from console.screens.following import Following
 from console.screens.page import Page, bindings
 from console.screens.panes import DeploymentsPane, PipelinePane, RecordsPane
 from console.screens.rulelines import rule_lines
+from console.seat.messages import LinesCame, WorkChanged
 from nodeagent.protocol import AlertRules, Deployment, RecordsPage, Trend
 from widgets.logview import LEVELS, LogView
 from widgets.look import Look, Spans

@@ -12,11 +12,11 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widget import Widget
 
-from console import commands
-from console.board import Board
-from console.messages import BoardChanged, Said, WorkChanged
-from console.operations import OperationFailed
-from console.sheet import Sheet
+from console.fleet.board import Board
+from console.seat import commands
+from console.seat.messages import BoardChanged, Said, WorkChanged
+from console.seat.operations import OperationFailed
+from console.seat.sheet import Sheet
 from widgets.alertrow import AlertRow
 from widgets.drawing import Drawing
 from widgets.header import HeaderRow
@@ -24,7 +24,7 @@ from widgets.keyrow import KeyRow
 from widgets.look import Look, Role
 
 if TYPE_CHECKING:
-    from console.seat import Seat
+    from console.seat.seat import Seat
 
 MONITOR_TEXT = "MONITOR: nothing on a line can be changed here. Press o for OPERATE."
 

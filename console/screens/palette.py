@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from textual import events
 from textual.widget import Widget
 
-from console import commands
-from console.keymap import WITH_A_NAME
 from console.screens.view import View
+from console.seat import commands
+from console.seat.keymap import WITH_A_NAME
 from widgets.entry import EntryField
 from widgets.lines import Listing
 from widgets.look import Look, Span

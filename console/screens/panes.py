@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import msgspec
 
 from console import figures
-from console.board import NodeState
-from console.clocks import made_us
-from console.labels import offered
+from console.client.clocks import made_us
+from console.fleet.board import NodeState
+from console.records.labels import offered
 from console.screens.deployment import state_role, state_words
 from nodeagent.protocol import (
     ContextTelemetry,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from console import figures
-from console.gate import percent
+from console.delivery.gate import percent
 from console.rollout.outline import Outline, transfer_lines
 from console.rollout.report import Report
 from widgets.cells import pad, wrap

@@ -5,14 +5,14 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from console.operations import BundleEntry, OnStep
 from console.rollout.presets import PolicyEntry
 from console.screens.deploy import ChooseView
 from console.screens.policies import PolicyView
-from console.work import Work
+from console.seat.operations import BundleEntry, OnStep
+from console.seat.work import Work
 
 if TYPE_CHECKING:
-    from console.seat import Seat
+    from console.seat.seat import Seat
 
 
 def plan_rollout(seat: Seat) -> None:

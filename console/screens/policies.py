@@ -8,11 +8,11 @@ from textual import events
 from textual.widget import Widget
 
 from console import figures
-from console.messages import WorkChanged
-from console.operations import BundleEntry
 from console.rollout.policy import Policy, parse_policy
 from console.rollout.presets import PolicyEntry
 from console.screens.view import View
+from console.seat.messages import WorkChanged
+from console.seat.operations import BundleEntry
 from widgets.cells import wrap
 from widgets.look import Look, Spans
 from widgets.table import Column, Row, Table

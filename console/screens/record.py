@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from console import figures
-from console.clocks import made_us
+from console.client.clocks import made_us
 from console.screens.view import View
 from nodeagent.protocol import Record
 from widgets.look import Look, Spans

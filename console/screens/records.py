@@ -9,16 +9,17 @@ from typing import ClassVar, Final
 
 from textual.binding import BindingType
 
-from console import figures, recordquery
-from console.clocks import made_us
-from console.messages import WorkChanged
-from console.operations import OnStep, OperationFailed
-from console.query import QueryError, order
-from console.recordquery import QUALITY, Seen
+from console import figures
+from console.client.clocks import made_us
+from console.fleet.query import QueryError, order
+from console.records import query as recordquery
+from console.records.query import QUALITY, Seen
 from console.screens.filterrow import FilterRow
 from console.screens.listpage import ListPage
 from console.screens.page import bindings
-from console.work import Work
+from console.seat.messages import WorkChanged
+from console.seat.operations import OnStep, OperationFailed
+from console.seat.work import Work
 from nodeagent.protocol import RecordsPage
 from widgets.look import Look, Role
 from widgets.table import Column, Row

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from console import figures
-from console.gate import percent
+from console.delivery.gate import percent
 from console.rollout.causes import Cause
 from console.rollout.gates import Figure, Verdict
 from console.rollout.report import NodeReport, Report, WaveReport

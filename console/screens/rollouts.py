@@ -11,13 +11,13 @@ from textual.binding import BindingType
 from textual.widget import Widget
 
 from console import figures
-from console.messages import WorkChanged
-from console.operations import OnStep
 from console.rollout.report import Report
 from console.screens.confirm import Change, ConfirmView
 from console.screens.page import Page, bindings
 from console.screens.rolloutlines import report_lines, state_span
-from console.work import Work
+from console.seat.messages import WorkChanged
+from console.seat.operations import OnStep
+from console.seat.work import Work
 from widgets.look import Look
 from widgets.table import Column, Row, Table
 from widgets.textview import TextView

@@ -8,14 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from console import sheet
-from console.operations import OnStep, OperationFailed
 from console.screens.askline import AskLineView
-from console.work import Work
+from console.seat import sheet
+from console.seat.operations import OnStep, OperationFailed
+from console.seat.work import Work
 
 if TYPE_CHECKING:
     from console.screens.page import Page
-    from console.seat import Seat
+    from console.seat.seat import Seat
 
 
 def ask_where(seat: Seat, page: Page) -> None:

@@ -6,13 +6,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from console import figures
-from console.board import NodeState
-from console.operations import OnStep
+from console.fleet.board import NodeState
 from console.screens.confirm import Change, ConfirmView
+from console.seat.operations import OnStep
 from console.times import span_s
 
 if TYPE_CHECKING:
-    from console.seat import Seat
+    from console.seat.seat import Seat
 
 
 def ask_service(seat: Seat, state: NodeState) -> None:

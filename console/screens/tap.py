@@ -10,9 +10,9 @@ from textual.binding import BindingType
 from textual.timer import Timer
 
 from console import figures
-from console.operations import OperationFailed
 from console.screens.page import bindings
 from console.screens.view import View
+from console.seat.operations import OperationFailed
 from nodeagent.protocol import Tap
 from widgets.look import Look, Role, Spans
 from widgets.trend import spark

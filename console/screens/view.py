@@ -9,9 +9,9 @@ from textual import events
 from textual.binding import BindingType
 from textual.widget import Widget
 
-from console.commands import Screen
 from console.screens.page import Page, bindings
-from console.sheet import Sheet, lines_sheet
+from console.seat.commands import Screen
+from console.seat.sheet import Sheet, lines_sheet
 from widgets.look import Look, Spans
 from widgets.textview import TextView
 from widgets.titlerow import TitleRow

@@ -9,13 +9,13 @@ from textual.binding import BindingType
 from textual.widget import Widget
 
 from console import figures
-from console.board import NodeState
-from console.gate import verdict_of
-from console.messages import WorkChanged
-from console.operations import Step
+from console.delivery.gate import verdict_of
+from console.fleet.board import NodeState
 from console.screens.gatelines import gate_line, gate_lines
 from console.screens.page import Page, bindings
-from console.work import Work
+from console.seat.messages import WorkChanged
+from console.seat.operations import Step
+from console.seat.work import Work
 from nodeagent.protocol import BundleTelemetry, Deployment, DeploymentState, GateVerdict
 from widgets.cells import wrap
 from widgets.look import Look, Role, Spans

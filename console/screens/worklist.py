@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from console import figures
-from console.messages import WorkChanged
 from console.screens.view import View
-from console.work import Work
+from console.seat.messages import WorkChanged
+from console.seat.work import Work
 from widgets.cells import wrap
 from widgets.look import Look, Role, Spans
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from console.client import AgentClient
-from console.clocks import measure
+from console.client.client import AgentClient
+from console.client.clocks import measure
+from console.client.wire import AgentError
 from console.failure import account
+from console.ledgers.visits import HereBook, in_words, visit
 from console.link.errors import LinkError
 from console.shift.report import NodeShift, Seen, node_shift
-from console.visits import HereBook, in_words, visit
-from console.wire import AgentError
 from nodeagent.protocol import PAGE_ROWS_MAX, Alert, Record, Trend
 from store.histories import Histories
 from store.ledger import Entry

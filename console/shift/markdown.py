@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from console import figures
-from console.clean import clean
-from console.readings import Plot
+from console.charts.readings import Plot
+from console.client.clean import clean
 from console.shift import words
 from console.shift.report import BundleShift, NodeShift, ShiftReport
 from widgets.look import grey

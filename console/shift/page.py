@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Final
 
-from console.clean import clean
+from console.client.clean import clean
 from console.shift import words
 from console.shift.report import BundleShift, NodeShift, ShiftReport
 from console.shift.svg import svg

@@ -13,8 +13,8 @@ from typing import Final
 
 import msgspec
 
-from console.clean import clean_all
-from console.past import past
+from console.client.clean import clean_all
+from console.ledgers.past import past
 from nodeagent.protocol import Alert, BundleTelemetry, Record, Status, Trend
 from store.ledger import Entry
 

@@ -9,9 +9,9 @@ from html import escape
 from typing import Final
 
 from console import figures
-from console.charts import thinned, ticks
-from console.plot import LIMIT_FAR, bounds_of, round_steps
-from console.readings import Plot
+from console.charts.chart import thinned, ticks
+from console.charts.plot import LIMIT_FAR, bounds_of, round_steps
+from console.charts.readings import Plot
 
 LEFT: Final = 52
 RIGHT: Final = 8

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from console import figures
-from console.charts import FIGURES, Figure, Window
-from console.plot import plot_of
-from console.readings import Plot
+from console.charts.chart import FIGURES, Figure, Window
+from console.charts.plot import plot_of
+from console.charts.readings import Plot
 from console.shift.report import AlertSpan, BundleShift, Change, NodeShift, ShiftReport, Stretch
 from nodeagent.protocol import Trend
 

@@ -14,14 +14,14 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import BinaryIO, Protocol
 
-from console.client import AgentClient
+from console.client.client import AgentClient
+from console.delivery.upload import Meter, blob_state
+from console.fleet.view import LinkState
 from console.link.channel import Channel
 from console.link.endpoint import Endpoint
 from console.link.errors import LinkError
 from console.link.seeds import SeedWay
 from console.transfer.budget import Budget
-from console.upload import Meter, blob_state
-from console.view import LinkState
 from nodeagent.protocol import API, CHUNK_BYTES_MAX
 
 PIECE_BYTES = 256 << 10

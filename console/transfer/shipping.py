@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from console import figures
-from console.client import AgentClient
+from console.client.client import AgentClient
+from console.client.wire import AgentError
+from console.delivery.upload import Meter, blob_state, upload
 from console.link.errors import LinkError
 from console.transfer.budget import Budget
 from console.transfer.differences import BYTES_MIN, Difference, Differences, Old
 from console.transfer.seeding import Seeding, Seeds
-from console.upload import Meter, blob_state, upload
-from console.wire import AgentError
 from nodeagent.protocol import BlobState
 from store.archive import Archive
 from store.bundle import blobs_named

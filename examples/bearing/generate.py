@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from nodeagent.pipeline.feature import features
+from nodeagent.pipeline.steps.feature import features
 from nodeagent.sources.simulators import bearing
 
 FEATURES = ("rms", "crest", "kurtosis", "bpfo", "bpfi", "bsf")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from nodeagent.pipeline.units import between
+from nodeagent.pipeline.steps.units import between
 from nodeagent.protocol import PassportItem, Quality
 
 SHOWN_MAX = 4

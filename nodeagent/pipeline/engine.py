@@ -15,15 +15,15 @@ from nodeagent.pipeline.config import ModelOptions, PipelineConfig
 from nodeagent.pipeline.context import Context, ContextOptions
 from nodeagent.pipeline.decide import Decide, Decision
 from nodeagent.pipeline.errors import ModelFailed
-from nodeagent.pipeline.gate import IDLE_REASONS
 from nodeagent.pipeline.inputs import Feeds, Inputs, Tensor, split, stack
 from nodeagent.pipeline.join import Join
 from nodeagent.pipeline.models import Loaded, Models, RunModel
 from nodeagent.pipeline.outcome import ERROR, IDLE, SKIPPED, Outcome
-from nodeagent.pipeline.past import AlignOptions
 from nodeagent.pipeline.section import Section
 from nodeagent.pipeline.stage import Seen, bind_all, restore_common, stages_of, state_of
 from nodeagent.pipeline.step import StepContext
+from nodeagent.pipeline.steps.gate import IDLE_REASONS
+from nodeagent.pipeline.steps.past import AlignOptions
 from nodeagent.protocol import StageTelemetry, Tap
 from nodeagent.sources.source import SourceOptions
 

@@ -16,11 +16,11 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from nodeagent.pipeline.crop import CropOptions, cropped
 from nodeagent.pipeline.errors import ModelFailed
 from nodeagent.pipeline.inputs import DTYPES, Feeds, Tensor, split
 from nodeagent.pipeline.options import Options
 from nodeagent.pipeline.section import Section
+from nodeagent.pipeline.steps.crop import CropOptions, cropped
 
 RunModel = Callable[[Feeds], Mapping[str, npt.NDArray[Any]]]
 Row = dict[str, npt.NDArray[Any]]

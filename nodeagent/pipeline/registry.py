@@ -12,14 +12,18 @@ from typing import Any, Final
 from nodeagent.pipeline.options import Options
 
 STEP_FAMILIES: Final = {
-    "validate": ("nodeagent.pipeline.validate", "nodeagent.pipeline.kind"),
-    "clean": ("nodeagent.pipeline.clean", "nodeagent.pipeline.mend", "nodeagent.pipeline.thin"),
-    "gate": ("nodeagent.pipeline.gate",),
-    "transform": ("nodeagent.pipeline.transform", "nodeagent.pipeline.codes", "nodeagent.pipeline.past"),
-    "derive": ("nodeagent.pipeline.derive",),
-    "window": ("nodeagent.pipeline.window",),
-    "feature": ("nodeagent.pipeline.feature", "nodeagent.pipeline.waveform"),
-    "image": ("nodeagent.pipeline.image",),
+    "validate": ("nodeagent.pipeline.steps.validate", "nodeagent.pipeline.steps.kind"),
+    "clean": ("nodeagent.pipeline.steps.clean", "nodeagent.pipeline.steps.mend", "nodeagent.pipeline.steps.thin"),
+    "gate": ("nodeagent.pipeline.steps.gate",),
+    "transform": (
+        "nodeagent.pipeline.steps.transform",
+        "nodeagent.pipeline.steps.codes",
+        "nodeagent.pipeline.steps.past",
+    ),
+    "derive": ("nodeagent.pipeline.steps.derive",),
+    "window": ("nodeagent.pipeline.steps.window",),
+    "feature": ("nodeagent.pipeline.steps.feature", "nodeagent.pipeline.steps.waveform"),
+    "image": ("nodeagent.pipeline.steps.image",),
 }
 DECISIONS: Final = "nodeagent.pipeline.decide"
 SOURCES: Final = {

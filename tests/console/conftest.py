@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from console.demo.sshd import HOST, SshServer, make_key
-from console.fleet import LiveFleet
+from console.fleet.fleet import LiveFleet
+from console.fleet.view import NodeAddress, NodeView
 from console.link.hostkeys import HostKeys
 from console.link.pool import Pool
 from console.link.secrets import Secrets
 from console.link.ssh import Ssh
-from console.pace import Pace
-from console.prompts import Nobody
-from console.view import NodeAddress, NodeView
+from console.seat.prompts import Nobody
+from console.terminal.pace import Pace
 
 QUICK = Pace(ping_s=0.3, backoff_first_s=0.05, backoff_max_s=0.1, refused_s=0.1)
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from console.operations import OperationFailed, Step
-from console.sample import SampleFleet, StillClock, sample_seat, unplugged
-from console.seat import OPERATE_IDLE_S, Seat
+from console.sample.fleet import SampleFleet, StillClock, sample_seat, unplugged
+from console.seat.operations import OperationFailed, Step
+from console.seat.seat import OPERATE_IDLE_S, Seat
 from nodeagent.protocol import AlertState
 
 Act = Callable[[Seat, Pilot[Any]], Awaitable[None]]

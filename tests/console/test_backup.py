@@ -9,7 +9,7 @@ import pytest
 
 from console import backup as backups
 from console.backup import Backup, to_bind
-from console.checks import backup_check
+from console.fleet.checks import backup_check
 from nodeagent.protocol import Bindings
 from store.errors import Corrupt
 

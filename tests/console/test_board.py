@@ -7,9 +7,9 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from console.board import judge, survey
-from console.sample_plant import NOW_S, WALL_S, alert, plant
-from console.view import Condition, LinkState, NodeView
+from console.fleet.board import judge, survey
+from console.fleet.view import Condition, LinkState, NodeView
+from console.sample.plant import NOW_S, WALL_S, alert, plant
 from nodeagent.protocol import Hold, OutOfService, WorkerState
 
 

@@ -9,10 +9,10 @@ import pytest
 from textual.pilot import Pilot
 from textual.worker import WorkerCancelled
 
-from console.operations import Step
-from console.sample import SampleFleet, sample_seat
-from console.seat import Seat
-from console.work import Work
+from console.sample.fleet import SampleFleet, sample_seat
+from console.seat.operations import Step
+from console.seat.seat import Seat
+from console.seat.work import Work
 
 
 async def forever(on_step: Any) -> None:

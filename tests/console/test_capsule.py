@@ -23,17 +23,17 @@ from console.capsule.key import own_public_key, own_signer
 from console.capsule.redact import Redaction
 from console.capsule.showing import opened_on
 from console.capsule.trusted import chain_of, maker_of
+from console.fleet.view import LinkState
 from console.home import Home, row_of
-from console.live import LiveOperations
-from console.operations import OperationFailed
-from console.sample import log_lines, sample_seat
-from console.sample_plant import WALL_S, plant
-from console.sample_shelf import story
-from console.sample_trend import sample_trend
-from console.seat import Seat
-from console.terminal import LINKS, Terminal
-from console.view import LinkState
-from console.visits import ThreadBook
+from console.ledgers.visits import ThreadBook
+from console.sample.fleet import log_lines, sample_seat
+from console.sample.plant import WALL_S, plant
+from console.sample.shelf import story
+from console.sample.trend import sample_trend
+from console.seat.live import LiveOperations
+from console.seat.operations import OperationFailed
+from console.seat.seat import Seat
+from console.terminal.terminal import LINKS, Terminal
 from nodeagent.protocol import (
     Bindings,
     ClockReading,

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from console.cast import Cast, CastRefused, Event, Recording, read
-from console.driver import Resized, Unrecorded, WatchedFile
-from console.grid import Grid
-from console.playback import Player, Tape
-from console.sample import StillClock
+from console.sample.fleet import StillClock
+from console.terminal.cast import Cast, CastRefused, Event, Recording, read
+from console.terminal.driver import Resized, Unrecorded, WatchedFile
+from console.terminal.grid import Grid
+from console.terminal.playback import Player, Tape
 
 
 def recording(path: Path, clock: StillClock) -> Recording:

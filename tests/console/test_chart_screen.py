@@ -9,11 +9,11 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from console.sample import SampleFleet, sample_seat
-from console.sample_plant import plant
+from console.sample.fleet import SampleFleet, sample_seat
+from console.sample.plant import plant
 from console.screens.chart import ChartPage
-from console.seat import Seat
-from console.sheet import Sheet
+from console.seat.seat import Seat
+from console.seat.sheet import Sheet
 from widgets.chartview import Picture
 
 STUCK_S = 30.0

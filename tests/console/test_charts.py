@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console import charts
-from console.charts import FIGURES, RATE, ZOOMS, Window, limits_of, points_of, series_of, thinned, ticks, within
+from console.charts import chart as charts
+from console.charts.chart import FIGURES, RATE, ZOOMS, Window, limits_of, points_of, series_of, thinned, ticks, within
 from nodeagent.protocol import Trend, TrendLimit, TrendPoint
 
 T0 = 1_773_324_000.0  # 12 Mar 2026 14:00 UTC

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from console.asking import SeatPrompter
-from console.choices import Choices, keep, read
 from console.home import Home
-from console.launch import open_fleet
-from console.opening import Opened
-from console.operations import OperationFailed
-from console.sample import SampleFleet, StillClock
-from console.sample_operations import SampleOperations
-from console.seat import Seat
-from console.terminal import LINKS, Terminal
+from console.sample.fleet import SampleFleet, StillClock
+from console.sample.operations import SampleOperations
+from console.seat.asking import SeatPrompter
+from console.seat.choices import Choices, keep, read
+from console.seat.launch import open_fleet
+from console.seat.opening import Opened
+from console.seat.operations import OperationFailed
+from console.seat.seat import Seat
+from console.terminal.terminal import LINKS, Terminal
 
 
 def test_a_choice_is_read_as_it_was_kept(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.clean import clean, clean_all, is_plain
+from console.client.clean import clean, clean_all, is_plain
 from nodeagent.protocol import LogLine
 
 HOSTILE = {

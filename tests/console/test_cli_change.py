@@ -13,12 +13,12 @@ import msgspec
 import pytest
 
 from console.__main__ import main
-from console.client import AgentClient
+from console.client.client import AgentClient
+from console.delivery.mandate import Mandate, PaperRefused, Papers, load
 from console.demo.sshd import make_key
+from console.fleet.view import NodeAddress
 from console.home import Home, row_of
 from console.link.transport import Answer
-from console.mandate import Mandate, PaperRefused, Papers, load
-from console.view import NodeAddress
 from nodeagent.protocol import Deployment, DeploymentState, SignedWarrant, StageRequest
 from store import warrant
 

@@ -14,9 +14,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from console.__main__ import main
-from console.gate import in_short, percent, verdict_of
+from console.delivery.gate import in_short, percent, verdict_of
+from console.delivery.inspect import facts_from_model
 from console.home import Home, row_of
-from console.inspect import facts_from_model
 from nodeagent.protocol import Bindings, GateVerdict, Passport, PassportItem, Record, RecordsPage
 from store import builder
 

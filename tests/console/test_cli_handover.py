@@ -16,7 +16,7 @@ from console.__main__ import main
 from console.cli.handover import handover
 from console.cli.person import TerminalPerson
 from console.cli.session import Session
-from console.clocks import Offset
+from console.client.clocks import Offset
 from console.handover import Item, Owed, standing, with_takers
 from console.home import Home, row_of
 from nodeagent.protocol import (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from console.cli import labels as verb
-from console.labelstudio import Given
-from console.wire import AgentError
+from console.client.wire import AgentError
+from console.records.labelstudio import Given
 from nodeagent.protocol import Error, LabelRow
 
 

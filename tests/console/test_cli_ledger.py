@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from console.__main__ import main
-from console.board import judge
 from console.demo.sshd import make_key
+from console.fleet.board import judge
+from console.fleet.view import Condition
 from console.home import Home, row_of
-from console.past import past
-from console.view import Condition
-from console.visits import ThreadBook, Visits
+from console.ledgers.past import past
+from console.ledgers.visits import ThreadBook, Visits
 from nodeagent.protocol import LedgerEntry, LedgerPage
 from store.ledger import GENESIS, Entry, entry_hash
 

@@ -17,7 +17,7 @@ import pytest
 
 from console.__main__ import main
 from console.home import Home, row_of
-from console.sample_trend import sample_trend
+from console.sample.trend import sample_trend
 from console.shift.markdown import markdown
 from console.shift.page import page
 from console.shift.report import NodeShift, Seen, ShiftReport, gaps, node_shift

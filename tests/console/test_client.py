@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from console.client import AgentClient
-from console.identity import check_not_doubled
+from console.client.client import AgentClient
+from console.client.identity import check_not_doubled
+from console.client.wire import AgentError, decode, lines
+from console.fleet.view import LinkState
 from console.link.errors import LinkError
 from console.link.transport import Answer
-from console.view import LinkState
-from console.wire import AgentError, decode, lines
 from nodeagent import protocol
 from nodeagent.protocol import Error, ErrorBody, HoldRequest, LogLine, StageRequest
 

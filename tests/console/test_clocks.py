@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from console.clocks import Offset, made_us, measure, offset_of
+from console.client.clocks import Offset, made_us, measure, offset_of
 from nodeagent.protocol import ClockReading, Record
 
 

@@ -6,14 +6,14 @@ from collections import Counter
 
 import pytest
 
-from console import commands
-from console.commands import COMMANDS
 from console.screens.changes import Changes
 from console.screens.chores import Chores
 from console.screens.page import Page, bindings
 from console.screens.places import page_for
-from console.seat import Seat
-from console.way import Way
+from console.seat import commands
+from console.seat.commands import COMMANDS
+from console.seat.seat import Seat
+from console.seat.way import Way
 from widgets.cells import width_of
 from widgets.look import grey
 

@@ -12,13 +12,13 @@ from typing import Any
 
 from bench.fleet import _announced
 from console.demo.sshd import make_key
-from console.fleet import LiveFleet
+from console.fleet.fleet import LiveFleet
+from console.fleet.view import LinkState, NodeAddress
 from console.link.hostkeys import HostKeys
 from console.link.pool import Pool
 from console.link.secrets import Secrets
 from console.link.ssh import Ssh
-from console.prompts import Nobody
-from console.view import LinkState, NodeAddress
+from console.seat.prompts import Nobody
 
 NODES = 4
 CALLS_MAX = 7_400  # 6,720 when this was written; 8,908 and 16 imports where httpcore looked for sniffio in vain

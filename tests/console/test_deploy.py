@@ -12,16 +12,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from console import upload as uploading
-from console.client import AgentClient
-from console.deploy import DeployFailed, Progress, check_passport, confirm, deploy, rollback, surely
-from console.gate import GateOrder
-from console.lease import RENEW_AFTER_S, held_lease
+from console.client.client import AgentClient
+from console.client.wire import AgentError
+from console.delivery import upload as uploading
+from console.delivery.deploy import DeployFailed, Progress, check_passport, confirm, deploy, rollback, surely
+from console.delivery.gate import GateOrder
+from console.delivery.lease import RENEW_AFTER_S, held_lease
+from console.delivery.upload import Meter, next_piece_bytes
+from console.fleet.view import LinkState
 from console.link.errors import LinkError
 from console.link.transport import Answer
-from console.upload import Meter, next_piece_bytes
-from console.view import LinkState
-from console.wire import AgentError
 from nodeagent.protocol import (
     CHUNK_BYTES_MAX,
     ERRORS,
@@ -171,8 +171,8 @@ class Node:
 
 @pytest.fixture
 def node(tiny_agent: Any, monkeypatch: pytest.MonkeyPatch) -> Node:
-    monkeypatch.setattr("console.upload.PAUSE_S", 0.0)
-    monkeypatch.setattr("console.deploy.PAUSE_S", 0.0)
+    monkeypatch.setattr("console.delivery.upload.PAUSE_S", 0.0)
+    monkeypatch.setattr("console.delivery.deploy.PAUSE_S", 0.0)
     return Node(tiny_agent())
 
 
@@ -405,13 +405,13 @@ def test_a_transition_that_stays_unreachable_is_the_loss_and_no_guess() -> None:
 
     monkey = pytest.MonkeyPatch()
     with monkey.context() as patch:
-        patch.setattr("console.deploy.PAUSE_S", 0.0)
+        patch.setattr("console.delivery.deploy.PAUSE_S", 0.0)
         asyncio.run(run())
 
 
 def test_a_lease_is_renewed_only_when_a_third_of_it_has_passed(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = 0.0
-    monkeypatch.setattr("console.lease.time.monotonic", lambda: now_s)
+    monkeypatch.setattr("console.delivery.lease.time.monotonic", lambda: now_s)
 
     async def run() -> None:
         nonlocal now_s

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from console.gate import GateOrder
-from console.sample_verdict import sample_verdict
+from console.delivery.gate import GateOrder
+from console.sample.verdict import sample_verdict
 from console.screens.deployment import deployment_lines
 from nodeagent.protocol import Deployment, DeploymentState, Error, RollbackReason
 

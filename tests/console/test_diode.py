@@ -12,16 +12,16 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from console.board import judge
 from console.diode.folder import take_folder
 from console.diode.standing import view_of
 from console.diode.watch import FOLDER_SETTING, DiodeDesk
-from console.fleet import LiveFleet
+from console.fleet.board import judge
+from console.fleet.fleet import LiveFleet
+from console.fleet.rows import node_row
+from console.fleet.view import Condition, LinkState, NodeAddress, NodeView
 from console.home import row_of
 from console.link.errors import LinkError
-from console.prompts import Nobody
-from console.rows import node_row
-from console.view import Condition, LinkState, NodeAddress, NodeView
+from console.seat.prompts import Nobody
 from nodeagent.protocol import HostHealth, OneWayReport, Status, Telemetry
 from store import signing, statement
 from store.catalog import Catalog

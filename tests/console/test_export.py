@@ -14,9 +14,9 @@ import duckdb
 import msgspec
 import pytest
 
-from console import parquet
-from console.export import Query, export, facts_path
-from console.exportforms import COLUMNS, form_of, safe_cell
+from console.records import parquet
+from console.records.export import Query, export, facts_path
+from console.records.forms import COLUMNS, form_of, safe_cell
 from nodeagent.protocol import Gap, Record, RecordsPage
 
 BOOT = 1 << 48

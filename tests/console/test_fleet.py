@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from console.fleet.view import LinkState, NodeView
 from console.link.errors import LinkError
-from console.pace import BootClock, ClockOffset, Pace, with_value
-from console.prompts import Nobody
-from console.view import LinkState, NodeView
+from console.seat.prompts import Nobody
+from console.terminal.pace import BootClock, ClockOffset, Pace, with_value
 
 
 def is_up(view: NodeView) -> bool:

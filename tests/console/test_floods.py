@@ -6,11 +6,11 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
-from console import alertbook
-from console.board import BoardAlert, survey
-from console.floods import FLOOD_MIN, FLOOD_S, group
-from console.sample import SampleFleet, sample_seat
-from console.sample_plant import NOW_S, WALL_S, alert, many, view
+from console.fleet import alertbook
+from console.fleet.board import BoardAlert, survey
+from console.fleet.floods import FLOOD_MIN, FLOOD_S, group
+from console.sample.fleet import SampleFleet, sample_seat
+from console.sample.plant import NOW_S, WALL_S, alert, many, view
 from nodeagent.protocol import AlertState
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from console.gate import in_full
+from console.delivery.gate import in_full
 from console.screens.gatelines import gate_lines
 from nodeagent.protocol import ContextAgreement, GateVerdict
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from console.fleet.view import NodeAddress
 from console.inventory.ansible import read_ansible
 from console.inventory.entry import Entry, InventoryRefused, as_text, compare, merged
 from console.inventory.sheet import read_sheet
 from console.inventory.sshconfig import names_in, read_ssh_config
 from console.inventory.tree import read_tree
-from console.view import NodeAddress
 
 INI = """
 # the plant

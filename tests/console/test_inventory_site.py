@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from console.__main__ import main
+from console.fleet.view import NodeAddress
 from console.home import Home, row_of
-from console.view import NodeAddress
 
 Run = Callable[..., tuple[int, str, str]]
 NODE = NodeAddress(

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from console.sample import SampleFleet, sample_seat, unplugged
-from console.sample_shelf import FORKED
-from console.seat import Seat
+from console.sample.fleet import SampleFleet, sample_seat, unplugged
+from console.sample.shelf import FORKED
+from console.seat.seat import Seat
 
 SIZES = ((80, 24), (140, 40))
 Act = Callable[[Seat, Pilot[Any]], Awaitable[None]]

@@ -17,13 +17,13 @@ from textual import events
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from console import commands
-from console.opening import Opened
-from console.sample import SampleFleet, StillClock
-from console.sample_operations import SampleOperations
+from console.sample.fleet import SampleFleet, StillClock
+from console.sample.operations import SampleOperations
 from console.screens.page import Page
-from console.seat import Seat
-from console.terminal import LINKS, Terminal
+from console.seat import commands
+from console.seat.opening import Opened
+from console.seat.seat import Seat
+from console.terminal.terminal import LINKS, Terminal
 
 STUCK_S = 30.0
 LEFT_OUT = {"quit", "print", "pause"}  # They end the app, leave the screen to the shell, or hold the picture still.

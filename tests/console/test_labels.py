@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from console.labels import LABELS_MIN, offered, total, verdicts
+from console.records.labels import LABELS_MIN, offered, total, verdicts
 from nodeagent.protocol import LabelRow, Record
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from console.export import Query, export
-from console.labelstudio import AnswerRefused, Given, interface, read
+from console.records.export import Query, export
+from console.records.labelstudio import AnswerRefused, Given, interface, read
 from nodeagent.protocol import Record, RecordsPage
 
 KEY = (1 << 53) + 1

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console import histogram
-from console.histogram import Latencies
-from console.latency import bins_of, fitted, quantile_ms
+from console.charts import histogram
+from console.charts.histogram import Latencies
+from console.charts.latency import bins_of, fitted, quantile_ms
 from nodeagent.protocol import TrendLimit
 from nodeagent.serving.statistics import Latencies as NodeLatencies
 from widgets.histogram import bars

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from console.asking import SeatPrompter
+from console.fleet.view import LinkState, NodeAddress
 from console.home import Home, row_of
-from console.launch import open_fleet, run_app
-from console.opening import OpeningFailed
-from console.operations import OperationFailed
-from console.view import LinkState, NodeAddress
+from console.seat.asking import SeatPrompter
+from console.seat.launch import open_fleet, run_app
+from console.seat.opening import OpeningFailed
+from console.seat.operations import OperationFailed
 
 
 def test_a_fleet_is_opened_unconnected_and_in_monitor(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from console.live import LiveOperations
-from console.operations import OperationFailed
-from console.view import LinkState
+from console.fleet.view import LinkState
+from console.seat.live import LiveOperations
+from console.seat.operations import OperationFailed
 from nodeagent.protocol import Alert, AlertState, Error, ErrorBody
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from console.live import LiveOperations
-from console.operations import OperationFailed
-from console.prompts import Nobody
-from console.view import LinkState
+from console.fleet.view import LinkState
+from console.seat.live import LiveOperations
+from console.seat.operations import OperationFailed
+from console.seat.prompts import Nobody
 from nodeagent.protocol import LedgerEntry, LedgerPage
 from store import bundle
 from store.archive import write_archive

@@ -13,7 +13,7 @@ from textual._compositor import LayoutUpdate
 from textual.geometry import Region
 from textual.strip import Strip
 
-from console.output import ThinScreen, filter_bytes
+from console.terminal.output import ThinScreen, filter_bytes
 
 RED, PLAIN = Style(color="red", bold=True), Style()
 WIDTH, HEIGHT = 20, 4

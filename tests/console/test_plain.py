@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import msgspec
 
-from console.commands import COMMANDS
-from console.news import LINES_MAX
-from console.plain import Told, help_lines
-from console.sample import SampleFleet, StillClock
-from console.sample_plant import many
-from console.verbs import verb_of
-from console.view import LinkState
+from console.fleet.news import LINES_MAX
+from console.fleet.view import LinkState
+from console.sample.fleet import SampleFleet, StillClock
+from console.sample.plant import many
+from console.seat.commands import COMMANDS
+from console.seat.plain import Told, help_lines
+from console.seat.verbs import verb_of
 
 
 def told(fleet: SampleFleet) -> Told:

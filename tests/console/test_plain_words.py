@@ -5,13 +5,13 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from console.board import survey
+from console.fleet.board import survey
+from console.fleet.view import LinkState
+from console.fleet.watch import explain
 from console.link.errors import ChannelRefused
-from console.sample_plant import NOW_S, WALL_S, plant
+from console.sample.plant import NOW_S, WALL_S, plant
 from console.screens.panes import DeploymentsPane
 from console.screens.watch import outcome
-from console.view import LinkState
-from console.watch import explain
 from nodeagent.protocol import Deployment, DeploymentState, Error, RollbackReason
 from widgets.look import LOOKS
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from console.charts import Point, Series, Window
-from console.plot import draw, sheet
-from console.readings import Plot
+from console.charts.chart import Point, Series, Window
+from console.charts.plot import draw, sheet
+from console.charts.readings import Plot
 from nodeagent.protocol import TrendLimit
 from widgets.chartview import Picture
 from widgets.look import Spans

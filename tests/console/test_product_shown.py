@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from console.sample import sample_seat
+from console.sample.fleet import sample_seat
 from console.screens.panes import PipelinePane
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from console.board import survey
-from console.query import ORDERS, QueryError, order, parse
-from console.sample_plant import NOW_S, WALL_S, plant
+from console.fleet.board import survey
+from console.fleet.query import ORDERS, QueryError, order, parse
+from console.sample.plant import NOW_S, WALL_S, plant
 
 BOARD = survey(plant(), NOW_S, WALL_S)
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from console import commands
 from console.cli.parser import add_verbs
-from console.commands import COMMANDS
-from console.keymap import Keymap, KeysRefused, load, read
-from console.sample import sample_seat
+from console.sample.fleet import sample_seat
 from console.screens.help import HelpView
 from console.screens.palette import PaletteView
-from console.verbs import VERBS, is_of_the_seat, page
+from console.seat import commands
+from console.seat.commands import COMMANDS
+from console.seat.keymap import Keymap, KeysRefused, load, read
+from console.seat.verbs import VERBS, is_of_the_seat, page
 
 KEYS = (Path(__file__).parents[2] / "docs" / "keys.md").read_text("utf-8")
 WORDS = {"NODE": "press-07", "BUNDLE": "pump-2.0", "ID": "r1", "POLICY": "p.toml", "FILE": "a.ostn", "NAME": "press-07"}

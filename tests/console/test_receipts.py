@@ -234,8 +234,8 @@ def test_every_way_in_asks_for_the_receipt_and_the_station_makes_it(
 
 
 def add_node(home: Home) -> None:
+    from console.fleet.view import NodeAddress
     from console.home import row_of
-    from console.view import NodeAddress
 
     with home.open_catalog() as catalog:
         catalog.put_node(row_of(NodeAddress(name="press-07", host="10.255.255.1")))

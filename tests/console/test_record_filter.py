@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from console.query import QueryError
-from console.recordquery import Seen, parse
+from console.fleet.query import QueryError
+from console.records.query import Seen, parse
 from nodeagent.protocol import Record
 
 

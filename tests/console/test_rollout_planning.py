@@ -15,11 +15,11 @@ from console.rollout.planner import plan
 from console.rollout.planning import narrowed
 from console.rollout.policy import Select, parse_policy
 from console.rollout.presets import PRESETS, policies
-from console.sample import sample_seat
-from console.sample_operations import SampleOperations
+from console.sample.fleet import sample_seat
+from console.sample.operations import SampleOperations
 from console.screens.planlines import plan_lines
 from console.screens.policies import waves_words
-from console.seat import Seat
+from console.seat.seat import Seat
 from widgets.cells import spans_width
 
 SIZES = ((80, 24), (140, 40))

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from console.sample import sample_seat
-from console.sample_operations import SampleOperations
-from console.sample_rollouts import sample_reports
+from console.sample.fleet import sample_seat
+from console.sample.operations import SampleOperations
+from console.sample.rollouts import sample_reports
 from console.screens.rolloutlines import CELLS, report_lines
-from console.seat import Seat
+from console.seat.seat import Seat
 from widgets.cells import spans_width
 from widgets.look import grey
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from console.sample import sample_seat
-from console.sample_rules import sample_rules
+from console.sample.fleet import sample_seat
+from console.sample.rules import sample_rules
 from console.screens.node import RULES, NodePage
 from console.screens.rulelines import rule_lines
 from nodeagent.protocol import Alert, AlertRules, AlertState

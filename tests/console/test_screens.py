@@ -13,9 +13,9 @@ import pytest
 from textual import events
 from textual.pilot import Pilot
 
-from console.sample import SampleFleet, StillClock, sample_seat, unplugged
-from console.sample_plant import plant
-from console.seat import Seat
+from console.sample.fleet import SampleFleet, StillClock, sample_seat, unplugged
+from console.sample.plant import plant
+from console.seat.seat import Seat
 
 SIZES = ((80, 24), (100, 30), (140, 40))
 

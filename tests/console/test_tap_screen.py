@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 
-from console.sample import sample_seat
+from console.sample.fleet import sample_seat
 from console.screens.tap import TapView
 from nodeagent.protocol import Tap
 

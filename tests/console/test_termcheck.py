@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from console.probe import Answers
-from console.termcheck import Finding, look
+from console.terminal.check import Finding, look
+from console.terminal.probe import Answers
 
 GOOD = Answers(rtt_ms=3.0, whole_frames=True, glyph_cells=5, braille_cells=2)
 

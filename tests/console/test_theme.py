@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from console.terminal import TerminalRefused, detect, environment
-from console.theme import default_name, look_for, textual_theme
+from console.seat.theme import default_name, look_for, textual_theme
+from console.terminal.terminal import TerminalRefused, detect, environment
 from widgets.look import LOOKS
 
 

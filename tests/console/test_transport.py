@@ -11,10 +11,10 @@ import httpcore
 import httpx
 import pytest
 
+from console.fleet.view import LinkState
 from console.link.channel import BUFFER_BYTES_HIGH, Channel
 from console.link.errors import LinkError
 from console.link.transport import ANSWER_BYTES_MAX, ChannelTransport, HttpOverChannels
-from console.view import LinkState
 
 
 class Socket(asyncio.Protocol):

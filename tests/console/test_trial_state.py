@@ -7,11 +7,11 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from console.board import NodeState, judge, survey
 from console.cli.fleet import condition
-from console.query import order
-from console.rows import node_row, state_of
-from console.sample_plant import NOW_S, WALL_S, plant
+from console.fleet.board import NodeState, judge, survey
+from console.fleet.query import order
+from console.fleet.rows import node_row, state_of
+from console.sample.plant import NOW_S, WALL_S, plant
 from nodeagent.protocol import Status, Telemetry
 from widgets.look import grey
 from widgets.status import ALARM, OK, TRIAL, word

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from console.export import Query, export
-from console.inspect import facts_from_model
+from console.delivery.inspect import facts_from_model
+from console.records.export import Query, export
 from examples import artifacts, dataset
 from examples.pump import retrain
 from examples.pump.generate import normal, windows

@@ -16,15 +16,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple, cast
 
-from console.client import AgentClient
+from console.client.client import AgentClient
+from console.delivery.upload import Meter, upload
+from console.fleet.view import NodeAddress
 from console.link.hostkeys import HostKeys
 from console.link.node import NodeLink
 from console.link.pool import BULK, Pool
 from console.link.secrets import Secrets
 from console.link.ssh import Ssh
-from console.prompts import Nobody
-from console.upload import Meter, upload
-from console.view import NodeAddress
+from console.seat.prompts import Nobody
 
 RE_SENT_MAX = 0.05
 RELAY_BYTES = 64 << 10

@@ -14,7 +14,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from console.inspect import facts_from_model
+from console.delivery.inspect import facts_from_model
 from nodeagent.authoring.new_bundle import main
 from nodeagent.model.golden import Golden, GoldenMismatch
 from nodeagent.model.inference import Model

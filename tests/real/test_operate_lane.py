@@ -15,18 +15,18 @@ from typing import Any
 
 import pytest
 
-from console.client import AgentClient
-from console.fleet import LiveFleet
+from console.client.client import AgentClient
+from console.client.wire import AgentError
+from console.fleet.fleet import LiveFleet
+from console.fleet.view import LinkState, NodeAddress
 from console.link.errors import LinkError
 from console.link.hostkeys import HostKeys
 from console.link.pool import Pool
 from console.link.secrets import Secrets
 from console.link.ssh import Ssh
-from console.live import LiveOperations
-from console.operations import OperationFailed
-from console.prompts import Nobody
-from console.view import LinkState, NodeAddress
-from console.wire import AgentError
+from console.seat.live import LiveOperations
+from console.seat.operations import OperationFailed
+from console.seat.prompts import Nobody
 
 _SPEC = importlib.util.spec_from_file_location("real_ssh_agent", Path(__file__).with_name("test_ssh_agent.py"))
 assert _SPEC is not None

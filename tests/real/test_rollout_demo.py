@@ -20,12 +20,12 @@ import pytest
 from console.demo.aside import aside
 from console.demo.plan import UNPLUGGED_NODE
 from console.demo.running import running_demo
-from console.fleet import LiveFleet
+from console.fleet.fleet import LiveFleet
 from console.home import Home, address_of
 from console.link.ready import make_pool
-from console.live import LiveOperations
-from console.prompts import Nobody
 from console.rollout.report import Report
+from console.seat.live import LiveOperations
+from console.seat.prompts import Nobody
 from store.rollouts import Rollouts
 
 ROOT = Path(__file__).parents[2]

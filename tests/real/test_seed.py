@@ -19,18 +19,18 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from console.lane import OperateLane
+from console.delivery.lane import OperateLane
+from console.delivery.upload import Meter
+from console.fleet.view import NodeAddress
 from console.link.errors import LinkError
 from console.link.hostkeys import HostKeys
 from console.link.pool import Pool
 from console.link.secrets import Secrets
 from console.link.ssh import Ssh
-from console.prompts import Nobody
+from console.seat.prompts import Nobody
 from console.transfer import seeding as seeding_
 from console.transfer.seeding import Seeding
 from console.transfer.shipping import Shipping
-from console.upload import Meter
-from console.view import NodeAddress
 from tests.faults import cuts, real_agent
 
 ROOT = Path(__file__).resolve().parents[2]

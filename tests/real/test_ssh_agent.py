@@ -21,20 +21,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from console.deploy import Progress, confirm, deploy, rollback
-from console.fleet import LiveFleet
-from console.inspect import facts_from_model
-from console.lane import OperateLane
-from console.lease import held_lease
+from console.delivery.deploy import Progress, confirm, deploy, rollback
+from console.delivery.inspect import facts_from_model
+from console.delivery.lane import OperateLane
+from console.delivery.lease import held_lease
+from console.delivery.upload import Meter, upload
+from console.fleet.fleet import LiveFleet
+from console.fleet.view import LinkState, NodeAddress
+from console.ledgers.visits import HereBook, visit
 from console.link.hostkeys import HostKeys
 from console.link.pool import Pool
 from console.link.secrets import Secrets
 from console.link.ssh import Ssh
-from console.pace import Pace
-from console.prompts import Nobody
-from console.upload import Meter, upload
-from console.view import LinkState, NodeAddress
-from console.visits import HereBook, visit
+from console.seat.prompts import Nobody
+from console.terminal.pace import Pace
 from nodeagent.protocol import DeploymentState, RollbackReason, Telemetry
 from store.archive import Archive, read_archive, sign_archive
 from store.builder import build

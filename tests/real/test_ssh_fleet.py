@@ -8,14 +8,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from console.fleet import LiveFleet
+from console.fleet.fleet import LiveFleet
+from console.fleet.view import LinkState, NodeAddress, NodeView
 from console.link.hostkeys import HostKeys
 from console.link.pool import Pool
 from console.link.secrets import Secrets
 from console.link.ssh import KEEPALIVE_MISSED_MAX, KEEPALIVE_S, Ssh
-from console.pace import Pace
-from console.prompts import Nobody
-from console.view import LinkState, NodeAddress, NodeView
+from console.seat.prompts import Nobody
+from console.terminal.pace import Pace
 
 PACE = Pace(ping_s=0.5, backoff_first_s=0.05, backoff_max_s=0.1)
 

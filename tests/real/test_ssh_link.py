@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
+from console.fleet.view import LinkState, NodeAddress
 from console.link.errors import LinkError
 from console.link.hostkeys import HostKeys
 from console.link.node import BRIDGE, STREAMLOCAL, NodeLink
 from console.link.pool import BULK, Pool
 from console.link.secrets import Secrets
 from console.link.ssh import Ssh
-from console.prompts import AcceptListed, Nobody
-from console.view import LinkState, NodeAddress
+from console.seat.prompts import AcceptListed, Nobody
 
 
 class Asked(Nobody):

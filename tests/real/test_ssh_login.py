@@ -14,13 +14,13 @@ from typing import Any
 import asyncssh
 import pytest
 
+from console.fleet.view import LinkState
 from console.link.endpoint import Endpoint
 from console.link.errors import LinkError
 from console.link.hostkeys import HostKeys
 from console.link.secrets import Secrets
 from console.link.ssh import LOGIN_S, Ssh
-from console.prompts import Nobody
-from console.view import LinkState
+from console.seat.prompts import Nobody
 
 
 class Person(Nobody):

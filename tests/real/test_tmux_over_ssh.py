@@ -36,7 +36,7 @@ class Tmux:
 def test_the_fleet_is_drawn_moved_in_and_left_in_tmux_over_a_real_sshd(ssh_lab: Any, tmp_path: Path) -> None:
     server = ssh_lab.sshd()
     python = shlex.quote(sys.executable)
-    app = f"cd {shlex.quote(str(ROOT))} && LC_ALL=C.UTF-8 {python} -m console.sample; echo left $?; read x"
+    app = f"cd {shlex.quote(str(ROOT))} && LC_ALL=C.UTF-8 {python} -m console.sample.fleet; echo left $?; read x"
     login = shlex.join(
         ["ssh", "-tt", "-F", "/dev/null", "-p", str(server.port), "-i", str(ssh_lab.identity), "-l", server.user,
          "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",

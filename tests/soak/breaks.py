@@ -9,7 +9,7 @@ import time
 
 import psutil
 
-from console.view import LinkState
+from console.fleet.view import LinkState
 from tests.soak.fault import Seen
 from tests.soak.plantsite import Site
 

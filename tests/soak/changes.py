@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from console import deploy
+from console.delivery import deploy
 from console.demo.provision import BAD, GOOD, OPERATOR
 from console.demo.scene import FAILURES
 from nodeagent.protocol import DeploymentState, WorkerState

@@ -11,7 +11,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable
 
-from console.view import LinkState
+from console.fleet.view import LinkState
 from store import db, errors, ledger, records, segment
 from store.node import deployments
 from tests.faults import invariants

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import psutil
 
+from console.delivery.inspect import facts_from_model
 from console.demo.plan import DEVICES, NODES, UNPLUGGED_NODE, NodePlan
 from console.demo.provision import EXAMPLES
 from console.demo.running import Demo, running_demo
-from console.inspect import facts_from_model
 from store import archive, builder, ledger, records, signing
 from tests.faults import invariants
 from tests.soak import gauges, smalldisk

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from console.view import NodeAddress
+from console.fleet.view import NodeAddress
 from store.catalog import BundleRow, Catalog, DeploymentRow, NodeIdConflict, NodeRow
 from store.ledger import Head
 

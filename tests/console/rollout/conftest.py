@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from console.deploy import DeployFailed
+from console.client.wire import AgentError
+from console.delivery.deploy import DeployFailed
+from console.fleet.view import LinkState
 from console.link.errors import LinkError
 from console.rollout.gates import Sample
 from console.rollout.plan import BundleFacts, NodeFacts, Running
-from console.view import LinkState
-from console.wire import AgentError
 from nodeagent.protocol import Deployment, DeploymentState, Error, RollbackReason
 from store.rollouts import Rollouts
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from console.deploy import DeployFailed
+from console.client.wire import AgentError
+from console.delivery.deploy import DeployFailed
+from console.fleet.view import LinkState
 from console.link.errors import LinkError
 from console.rollout.causes import group
 from console.rollout.gates import Sample
 from console.rollout.outcomes import ABORTED, FLIPS_MAX, GATE, Problem, after, deployment_id, problem_of
-from console.view import LinkState
-from console.wire import AgentError
 from nodeagent.protocol import Deployment, DeploymentState, Error, Passport, PassportItem, RollbackReason
 from store.rollouts import TargetRow
 

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from console.cli.rollout_text import recorder_lines
-from console.deploy import DeployFailed
-from console.gate import GateOrder
+from console.delivery.deploy import DeployFailed
+from console.delivery.gate import GateOrder
 from console.rollout import orders
 from console.rollout.outcomes import RECORDER, after, problem_of
 from console.rollout.planner import plan

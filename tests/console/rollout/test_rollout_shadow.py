@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from console.gate import ShadowOrder, shadow_line, shadow_lines, shadow_of
+from console.delivery.gate import ShadowOrder, shadow_line, shadow_lines, shadow_of
 from console.rollout import orders
 from console.rollout.executor import Executor
 from console.rollout.outcomes import SHADOW, after

@@ -107,7 +107,7 @@ class TerminalRig:
 
 def sample(*options: str) -> list[str]:
     """The app on the sample fleet."""
-    return [sys.executable, "-m", "console.sample", *options]
+    return [sys.executable, "-m", "console.sample.fleet", *options]
 
 
 @pytest.fixture

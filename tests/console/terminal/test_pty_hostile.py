@@ -14,11 +14,11 @@ HOSTILE = r"""
 import asyncio, sys
 from dataclasses import replace
 import msgspec
-from console.app import run
-from console.opening import Opened
-from console.sample import SampleFleet, StillClock
-from console.sample_operations import SampleOperations
-from console.sample_plant import WALL_S, plant
+from console.seat.app import run
+from console.seat.opening import Opened
+from console.sample.fleet import SampleFleet, StillClock
+from console.sample.operations import SampleOperations
+from console.sample.plant import WALL_S, plant
 from nodeagent.protocol import LogLine, LogsPage
 MORE
 EVIL = ("\x1b]52;c;cHduZWQ=\x07\x1b[2J\x1b]0;pwned\x07\x9b31m\x9d0;t\x9c\x07\x1b[?1000h\u202e"
@@ -86,7 +86,7 @@ def test_whole_regions_are_filtered_too(sample_app: Start) -> None:
 def test_without_the_filters_the_same_fleet_does_drive_the_terminal(sample_app: Start) -> None:
     """The negative control: were the filters gone, the tests above would see it."""
     off = (
-        "import console.output as o\no._plain = lambda t: t\nimport console.driver as d\nd.filter_bytes = lambda s: s\n"
+        "from console.terminal import driver as d, output as o\no._plain = lambda t: t\nd.filter_bytes = lambda s: s\n"
     )
     raw = _walk(sample_app, HOSTILE.replace("MORE", off))
     assert b"\x1b]52;c;" in raw

@@ -19,10 +19,10 @@ Start = Callable[..., Any]
 # The sample fleet, and a piece of its background that fails.
 CRASHING = r"""
 import asyncio, sys
-from console.app import run
-from console.opening import Opened
-from console.sample import SampleFleet, StillClock
-from console.sample_operations import SampleOperations
+from console.seat.app import run
+from console.seat.opening import Opened
+from console.sample.fleet import SampleFleet, StillClock
+from console.sample.operations import SampleOperations
 async def fail():
     await asyncio.sleep(1.0)
     raise RuntimeError("a defect of ours")
@@ -74,7 +74,7 @@ def test_a_hangup_that_is_ignored_and_a_terminal_that_is_gone_end_the_program() 
     """As under nohup: the hangup never comes, and reading the lost terminal would spin."""
     ours, theirs = os.openpty()
     environ = {**os.environ, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8"}
-    command = ["sh", "-c", "trap '' HUP; exec \"$@\"", "sh", sys.executable, "-m", "console.sample"]
+    command = ["sh", "-c", "trap '' HUP; exec \"$@\"", "sh", sys.executable, "-m", "console.sample.fleet"]
     with subprocess.Popen(
         command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True, env=environ
     ) as process:

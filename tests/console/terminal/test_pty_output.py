@@ -92,7 +92,7 @@ def test_a_terminal_that_is_gone_ends_the_program_though_no_hangup_is_sent() -> 
     """The pty is not the controlling terminal of the program, so that nothing but its own watch can tell it."""
     ours, theirs = os.openpty()
     environ = {**os.environ, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8"}
-    command = [sys.executable, "-m", "console.sample"]
+    command = [sys.executable, "-m", "console.sample.fleet"]
     with subprocess.Popen(
         command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True, env=environ
     ) as process:

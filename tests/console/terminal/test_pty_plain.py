@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from console.fleet.view import NodeAddress
 from console.home import Home, row_of
-from console.view import NodeAddress
 
 Start = Callable[..., Any]
 OUTSTATION = "import sys; from console.__main__ import main; sys.exit(main(sys.argv[1:]))"

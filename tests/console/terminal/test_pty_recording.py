@@ -11,19 +11,19 @@ from typing import Any
 
 import pyte
 
-from console.cast import read
-from console.playback import Tape
+from console.terminal.cast import read
+from console.terminal.playback import Tape
 
 Start = Callable[..., Any]
 
 # The sample fleet, where a link asks for a passphrase.
 ASKING = r"""
 import asyncio, sys
-from console.app import run
-from console.asking import SeatPrompter
-from console.opening import Opened
-from console.sample import SampleFleet, StillClock
-from console.sample_operations import SampleOperations
+from console.seat.app import run
+from console.seat.asking import SeatPrompter
+from console.seat.opening import Opened
+from console.sample.fleet import SampleFleet, StillClock
+from console.sample.operations import SampleOperations
 prompter = SeatPrompter()
 async def ask():
     await asyncio.sleep(0.5)

@@ -13,16 +13,16 @@ from urllib.parse import parse_qsl
 import msgspec
 import pytest
 
-from console import upload as uploading
-from console.client import AgentClient
+from console.client.client import AgentClient
+from console.delivery import upload as uploading
+from console.delivery.upload import Meter, upload
+from console.fleet.view import LinkState
 from console.link.errors import LinkError
 from console.link.transport import Answer
 from console.transfer import shipping as shipping_
 from console.transfer.budget import Budget
 from console.transfer.differences import Differences
 from console.transfer.shipping import Contents, Shipping
-from console.upload import Meter, upload
-from console.view import LinkState
 from nodeagent.deployment.patching import PatchJob, patch
 from nodeagent.protocol import ERRORS, BlobState, Error, ErrorBody, PatchRequest
 from store import bundle

@@ -41,7 +41,11 @@ def test_a_rule_of_the_operator_raises_an_alert_that_is_shelved_and_heard_again(
     set_ = put_rules(agent, LOW)
     assert set_["text"] == LOW
     first, *others = set_["in_force"]
-    assert (first["code"], first["origin"], first["says"]) == ("MEMORY.USED", "operator", "memory is in use to over 0 %")
+    assert (first["code"], first["origin"], first["says"]) == (
+        "MEMORY.USED",
+        "operator",
+        "memory is in use to over 0 %",
+    )
     assert {rule["origin"] for rule in others} == {"default"}
     number = alert(agent, "MEMORY.USED")["id"]
     shelved = agent.post(f"/alerts/{number}/shelve", {"hours": 1.0, "note": "it is known"})

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from console.client import AgentClient
-from console.lease import held_lease
+from console.client.client import AgentClient
+from console.client.wire import AgentError
+from console.delivery.lease import held_lease
+from console.ledgers.visits import HereBook, Visit, visit
 from console.link.transport import Answer
-from console.visits import HereBook, Visit, visit
-from console.wire import AgentError
 from store import ledger
 from store.histories import Histories
 

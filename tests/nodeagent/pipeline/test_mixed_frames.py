@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nodeagent.frame import BAD, GOOD
-from nodeagent.pipeline.feature import NAMES
+from nodeagent.pipeline.steps.feature import NAMES
 
 Make = Callable[..., Any]
 TAGS = ("vib", "speed")

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from nodeagent.frame import BAD
-from nodeagent.pipeline.feature import NAMES, features
-from nodeagent.pipeline.image import PrepareOptions, prepared
+from nodeagent.pipeline.steps.feature import NAMES, features
+from nodeagent.pipeline.steps.image import PrepareOptions, prepared
 from nodeagent.sources.simulators import bearing, casting
 
 Make = Callable[..., Any]

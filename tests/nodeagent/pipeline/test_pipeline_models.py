@@ -10,10 +10,10 @@ import pytest
 from nodeagent.clock import SystemClock
 from nodeagent.frame import Frame, good
 from nodeagent.pipeline import config as pipeline_config
-from nodeagent.pipeline.crop import CropOptions, cropped, resized
 from nodeagent.pipeline.engine import Engine
 from nodeagent.pipeline.errors import ConfigError, ModelFailed
 from nodeagent.pipeline.models import Loaded
+from nodeagent.pipeline.steps.crop import CropOptions, cropped, resized
 
 HEAD = 'schema = 1\nname = "p"\n[[source]]\nid = "s"\ntype = "push"\ntags = ["x"]\n'
 SUM = HEAD + (

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from nodeagent.frame import BAD, GOOD, UNCERTAIN
-from nodeagent.pipeline import registry, state, units
+from nodeagent.pipeline import registry, state
 from nodeagent.pipeline.errors import ConfigError
 from nodeagent.pipeline.options import convert
+from nodeagent.pipeline.steps import units
 
 NAN = float("nan")
 Q = ("q",)

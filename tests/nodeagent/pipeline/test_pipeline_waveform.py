@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nodeagent.pipeline.step import StepContext
-from nodeagent.pipeline.waveform import Waveform, WaveformOptions, figures
+from nodeagent.pipeline.steps.waveform import Waveform, WaveformOptions, figures
 
 RATE_HZ = 4096
 SECONDS = np.arange(RATE_HZ) / RATE_HZ

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodeagent.frame import BAD, GOOD, UNCERTAIN
-from nodeagent.pipeline.aggregates import WHOLE, aggregate
-from nodeagent.pipeline.derive import DeriveOptions, names_in
+from nodeagent.pipeline.steps.aggregates import WHOLE, aggregate
+from nodeagent.pipeline.steps.derive import DeriveOptions, names_in
 
 Make = Callable[..., Any]
 ALL = [
@@ -200,7 +200,7 @@ _expression = st.recursive(
 @given(_expression, st.floats(-100, 100), st.floats(-100, 100))
 def test_a_derived_value_is_what_python_says(text: str, a: float, b: float) -> None:
     from nodeagent.frame import good
-    from nodeagent.pipeline.derive import Derive
+    from nodeagent.pipeline.steps.derive import Derive
 
     step = Derive(DeriveOptions(tags={"x": text}), None)  # type: ignore[arg-type]
     step.bind(("a", "b"))

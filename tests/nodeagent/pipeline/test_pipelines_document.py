@@ -13,11 +13,11 @@ from nodeagent.health.rules import RuleOptions
 from nodeagent.pipeline import registry
 from nodeagent.pipeline.config import _TOP_KEYS, ModelOptions, load
 from nodeagent.pipeline.context import ContextOptions
-from nodeagent.pipeline.crop import CropOptions
 from nodeagent.pipeline.decide import DECISIONS
 from nodeagent.pipeline.deploy import DeployOptions
 from nodeagent.pipeline.models import ThenOptions
 from nodeagent.pipeline.options import Options
+from nodeagent.pipeline.steps.crop import CropOptions
 from nodeagent.sinks.write_guard import Guard
 
 DOCS = Path(__file__).parents[3] / "docs"

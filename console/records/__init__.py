@@ -1,0 +1,1 @@
+"""Records of nodes at the console: asked for, labelled, exported as data sets."""

@@ -1,0 +1,1 @@
+"""The terminal: what it is and can do, and every byte that is sent to it."""
