@@ -166,7 +166,7 @@ def test_the_queue_says_why_a_record_waits_and_how_to_label_it() -> None:
 
 
 def test_the_precision_stands_by_version_with_its_counts() -> None:
-    code, told = run(labels_verbs.show, nodes=["press-07"], each=True)
+    code, told = run(labels_verbs.show, nodes=["press-07"], each=True, by_product=False)
     assert code == 0
     assert "2.1 | 20 | 75 % | 15 | 5 | 0 | 0 | 0 | 0" in told
     assert told.count("| alice |") == 20
