@@ -33,7 +33,8 @@ class Measure:
 
     def shown(self, value: float) -> str:
         """The value with its unit, as a person reads it."""
-        return f"{value * self.scale:,.4g} {self.unit}".strip()
+        text = f"{value * self.scale:,.4g}"
+        return f"{text} {'day' if self.unit == 'days' and text == '1' else self.unit}".strip()
 
 
 def _host(what: str, unit: str = "", scale: float = 1.0) -> Measure:
@@ -48,7 +49,7 @@ MEASURES: Final[dict[str, Measure]] = {
     "host.disk_bytes_free": _host("free on the disk:", "MB", 1e-6),
     "host.disk_days_left": _host("at the rate of the last hours the disk is full in", "days"),
     "clock.step_s": _host("the wall clock jumped within 10 min by", "s"),
-    "clock.unset_days": _host("the wall clock was never set; it is behind by at least", "days"),
+    "clock.unset_days": _host("the wall clock was never set and is behind by", "days"),
     "bundle.restarts_10min": Measure("worker ended within 10 min, times:"),
     "bundle.records_lost_1min": Measure("predictions of the last minute that were not recorded:"),
     "bundle.errors_1min": Measure("predictions of the last minute that failed:"),
@@ -193,7 +194,7 @@ def _source(bundle: str, source: SourceTelemetry) -> Iterator[Reading]:
     subject = f"{bundle}/{source.id}"
     age = "never sent data" if source.age_s is None else f"sent nothing for {source.age_s:.0f} s"
     silent_s = math.inf if source.state == "silent" else source.age_s or 0.0
-    text = f"source {source.id} {age}"
+    text = f"source {source.id} is silent" if source.state == "silent" else f"source {source.id} {age}"
     yield Reading("source.silent_s", subject, silent_s, bundle, text, source.reason)
     yield Reading("source.bad_items", subject, len(source.bad_items), bundle, note=", ".join(source.bad_items[:4]))
 

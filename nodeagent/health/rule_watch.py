@@ -64,7 +64,7 @@ def _condition(options: RuleOptions, reading: Reading) -> Condition:
     value = reading.value if reading.value is not None else math.nan
     limit = options.low if options.low is not None and not value > options.low + options.deadband else options.high
     text = reading.text or f"{measure.what} {measure.shown(value)}"
-    if limit is not None and options.figure != "bundle.drift":
+    if limit is not None and math.isfinite(value) and options.figure != "bundle.drift":
         text += f" (limit {measure.shown(limit)})"
     message = ". ".join(part for part in (text, options.message, reading.note) if part)
     return Condition(options.code, reading.subject, options.priority, message, options.advice)
