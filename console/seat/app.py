@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -48,8 +49,13 @@ def run(
         os.environ.setdefault(name, value)
     for name in ("COLUMNS", "LINES"):
         os.environ.pop(name, None)  # A shell that exports them would win over the terminal's own size.
+    # What is imported stays: nothing is gained by looking for garbage among it on the way to the first paint.
+    gc.disable()
     from console.seat.keymap import from_environment
     from console.seat.seat import Seat
+
+    gc.freeze()
+    gc.enable()
 
     keymap, refused = from_environment()
     seat = Seat(
