@@ -51,6 +51,7 @@ class Window:
         self._quality = np.zeros((0, 0), np.uint8)
         self._times_us = np.zeros(0, np.int64)
         self._index = np.arange(options.size)
+        self._plain = options.size > 1 and all(name in aggregates.WHOLE for name in options.aggregates)
         self._reasons: dict[int, str] = {}
         self._filled = 0
         self._due = 0
@@ -113,6 +114,8 @@ class Window:
     def _result(self, frame: Frame) -> Frame:
         o = self._options
         whole = not self._quality.any() and bool(np.isfinite(self._values).all())
+        if whole and self._plain:
+            return self._of_good(frame)
         order = np.roll(self._index, -self._at)
         quality = self._quality[order]
         counts = quality == GOOD if o.treat_uncertain_as_bad else quality < BAD
@@ -134,6 +137,17 @@ class Window:
         )
         result.mark(~np.isfinite(result.values), BAD, "no result")
         self._reasons = {} if self._every == o.size else {c: r for c, r in self._reasons.items() if c in reasons}
+        return result
+
+    def _of_good(self, frame: Frame) -> Frame:
+        """The result of a window of good values, by aggregates that ask for nothing else: what nearly all are."""
+        self._reasons = {}
+        values = np.concatenate((self._values[self._at :], self._values[: self._at]))
+        found = np.concatenate([aggregates.WHOLE[name](values) for name in self._options.aggregates])
+        quality = np.zeros(len(found), np.uint8)
+        result = Frame(self._names, found, quality, {}, frame.source_us, frame.received_us, None, frame.source)
+        if not np.isfinite(found).all():
+            result.mark(~np.isfinite(found), BAD, "no result")
         return result
 
     def _grade(self, quality: Qualities, counts: npt.NDArray[np.bool_]) -> tuple[Qualities, dict[int, str]]:
