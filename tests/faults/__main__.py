@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
-from tests.faults import attacks, errors, kills, mutations, power, race, real_agent, upgrades
+from tests.faults import attacks, cuts, errors, kills, mounts, mutations, power, race, real_agent, upgrades
 from tests.faults.attack_desk import Desks
 from tests.faults.disk import MEMORY
 
 SYSTEMD = Path(__file__).parents[1] / "real" / "long_bootstrap_systemd.py"
-RACES, MUTATIONS, DOUBLES = 1_000, 10_000, 80
+RACES, MUTATIONS, DOUBLES, MOUNT_POINTS = 1_000, 10_000, 80, 120
+UPLOAD_BYTES, UPLOAD_CUTS = 200_000_000, 20
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 
 
@@ -65,6 +66,26 @@ def run_power(folder: Path, _only: str) -> Figures:
     run = power.live(folder, power.build(folder))
     disks, wrong = power.violations(run)
     return Figures(disks, f"disks after {len(run.events)} calls, each recovered twice", wrong)
+
+
+def run_disks(folder: Path, _only: str) -> Figures:
+    """Real file systems whose power goes."""
+    try:
+        tried, bugs, wrong = mounts.run(folder, power.build(folder), MOUNT_POINTS)
+    except mounts.NotRun as error:
+        return Figures(0, "", [f"NOT RUN: {error}"])
+    kinds = " and ".join(mounts.KINDS)
+    return Figures(tried, f"power cuts on {kinds}, each recovered twice; {bugs} bugs put in, each found", wrong)
+
+
+def run_cuts(folder: Path, _only: str) -> Figures:
+    """One large upload over a real sshd, cut again and again."""
+    with cuts.a_lab() as lab, real_agent.agents(_workshop(folder)) as make:
+        found = cuts.run(lab, make().start(), size=UPLOAD_BYTES, cuts=UPLOAD_CUTS)
+    wrong = found.wrong() + ([] if found.cuts == UPLOAD_CUTS else [f"{found.cuts} cuts were made, not {UPLOAD_CUTS}"])
+    size, most = f"{found.size / 1e6:.0f} MB", f"{cuts.RE_SENT_MAX:.0%}"
+    words = f"cuts of one upload of {size} over sshd; {found.re_sent:.1%} of it sent again (goal: under {most})"
+    return Figures(found.cuts, words, wrong)
 
 
 def run_upgrades(folder: Path, _only: str) -> Figures:
@@ -147,10 +168,12 @@ PROGRAMMES: dict[str, tuple[str, Callable[[Path, str], Figures]]] = {
     "attacks": ("Named attacks on what a node lets in", run_attacks),
     "mutations": ("Bundles with something changed in them", run_mutations),
     "power": ("Power cut and kill at every call that changes the disk", run_power),
+    "disks": ("Power cut on a real file system, its journal replayed", run_disks),
     "upgrades": ("Power cut and kill at every call of the agent's own upgrade", run_upgrades),
     "double": ("A second fault during the recovery from the first", run_double),
     "planted": ("Bugs put in on purpose", run_planted),
     "errors": ("A disk that refuses, at every call", run_errors),
+    "cuts": ("An upload that is cut again and again", run_cuts),
     "systemd": ("A real systemd: kill, freeze, reboot, power cut, wipe", run_systemd),
     "kills": ("SIGKILL before and after each commit", run_kills),
 }
@@ -186,7 +209,7 @@ def main() -> int:
     failed = False
     for name in asked.programme or PROGRAMMES:
         began_s = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix="faults-", dir=None if name == "kills" else MEMORY) as folder:
+        with tempfile.TemporaryDirectory(prefix="faults-", dir=None if name in ("kills", "cuts") else MEMORY) as folder:
             figures = PROGRAMMES[name][1](Path(folder), asked.only)
         rows[name] = row(name, figures, time.monotonic() - began_s)
         print(*figures.wrong[:50], rows[name], sep="\n", flush=True)

@@ -7,6 +7,10 @@
  *
  * `disklog_fail(at, error, lasting)` makes the at-th such call from now on fail with an errno, and with `lasting` every
  * one after it; 0 ends that. `disklog_seen()` counts the calls since. A file called `told` is spared.
+ *
+ * With $DISKLOG_CUT_AT the file system of the root is shut down right before that call, nothing of it written out, and
+ * the process ends with status 75; with 76 where the file system cannot do so. With $DISKLOG_NO_SYNC files whose path
+ * holds that text are never synced, and nobody hears of it.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -18,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -26,10 +31,13 @@
     static result (*real)(__VA_ARGS__); \
     if (!real) real = dlsym(RTLD_NEXT, name)
 
-static const char *root;
+#define FS_IOC_SHUTDOWN _IOR('X', 125, uint32_t)
+#define WITHOUT_LOG_FLUSH 2
+
+static const char *root, *no_sync;
 static int out = -1;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static long seen, fail_at, fail_with, fail_lasting;
+static long seen, fail_at, fail_with, fail_lasting, cut_at;
 
 void disklog_fail(long at, int error, int lasting)
 {
@@ -44,7 +52,9 @@ long disklog_seen(void)
 __attribute__((constructor)) static void begin(void)
 {
     root = getenv("DISKLOG_ROOT");
-    const char *path = getenv("DISKLOG_OUT");
+    no_sync = getenv("DISKLOG_NO_SYNC");
+    const char *path = getenv("DISKLOG_OUT"), *at = getenv("DISKLOG_CUT_AT");
+    cut_at = at ? atol(at) : 0;
     if (root && path) out = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 }
 
@@ -53,12 +63,20 @@ static int below(const char *path)
     return root && path && !strncmp(path, root, strlen(root)) && !strstr(path, "-shm");
 }
 
+static void cut_power(void)
+{
+    uint32_t how = WITHOUT_LOG_FLUSH;
+    int fd = open(root, O_RDONLY | O_DIRECTORY);
+    _exit(fd < 0 || ioctl(fd, FS_IOC_SHUTDOWN, &how) ? 76 : 75);
+}
+
 /* Whether a call on `path` is to fail; errno says how. */
 static int fails(const char *path)
 {
     size_t n = strlen(path);
     if (n > 5 && !strcmp(path + n - 5, "/told")) return 0;
     seen++;
+    if (seen == cut_at) cut_power();
     if (!fail_at || seen < fail_at || (seen > fail_at && !fail_lasting)) return 0;
     errno = fail_with;
     return 1;
@@ -165,6 +183,7 @@ TRUNCATE(ftruncate64, off64_t)
         if (fd_fails(fd)) return -1; \
         char path[4096]; \
         struct stat found; \
+        if (no_sync && known(fd, path, &found) && S_ISREG(found.st_mode) && strstr(path, no_sync)) return 0; \
         int result = real(fd); \
         if (!result && known(fd, path, &found)) { \
             if (S_ISDIR(found.st_mode)) event('D', found.st_ino, 0, path, strlen(path), "", 0); \
