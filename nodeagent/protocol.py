@@ -1059,7 +1059,10 @@ class Imported(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PassportRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """POST passport: the bundle's facts and sizes, before any byte moves."""
+    """POST passport: the bundle's facts and sizes, before any byte moves.
+
+    Its pipeline's text is `pipeline` among the facts, for the places that it writes; older consoles send none.
+    """
 
     node_id: str
     facts: dict[str, Any]

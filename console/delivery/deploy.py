@@ -91,8 +91,13 @@ class DeployFailed(Exception):
 
 
 async def check_passport(client: AgentClient, archive: Archive) -> Passport:
-    """Whether the bundle fits the node, before any byte moves. Raises AgentError, LinkError."""
+    """Whether the bundle fits the node, before any byte moves. Raises AgentError, LinkError.
+
+    The pipeline's text goes along, for the places that it writes; an older agent passes over it.
+    """
     facts = msgspec.to_builtins(archive.facts())
+    if (pipeline := archive.manifest.layer("pipeline")) is not None and pipeline.size <= SMALL_BYTES_MAX:
+        facts["pipeline"] = archive.open_blob(pipeline.digest).read().decode("utf-8", "replace")
     found = await client.passport(facts, blobs_named(archive.manifest))
     if archive.signature_bytes is None:
         return msgspec.structs.replace(found, items=[*found.items, UNSIGNED])

@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Callable, Mapping, Set
 from typing import Any, Final
 
-from nodeagent.deployment import admission, bindings
+from nodeagent.deployment import admission, bindings, write_conflicts
 from nodeagent.deployment.bindings import BindingError
 from nodeagent.deployment.deployer import Deployer
 from nodeagent.deployment.deployment import FINAL
@@ -85,6 +85,8 @@ class Binder:
                 raise HttpError("BINDING.MALFORMED", str(error)) from error
             changes = bindings.shown_diff(store.values, new)
             users = await self._users(new, request.set.keys() | set(request.unset))
+            if (failure := await write_conflicts.of_change(self._parts, users, new)) is not None:
+                raise HttpError(failure.code, failure.message, failure.hint)
             if request.dry_run or not (changes or users):
                 return BindAnswer(revision=store.revision, changes=changes)
             if users:
@@ -150,7 +152,7 @@ class Binder:
             await self._deployer.roll_back(row.id, AGENT, no_fence, reason=reason)
 
     async def _go_back(self) -> None:
-        """The bindings as they were before the current revision."""
+        """The bindings as they were before the current revision; never refused, whoever writes what under them."""
         store = self._parts.bindings
         before = await store.at(store.revision - 1)
         await store.set(self._parts.standing.stamp(AGENT), base_revision=store.revision, new=before)

@@ -46,6 +46,7 @@ class Deployer:
         self.trial = Trial(parts)
         self.trial.on_alert, self.trial.on_final = on_alert, on_final
         self.preflights = Preflight(parts, on_final)
+        self.trial.check_writes = self.preflights.check_writes
         self.recorder_gate = RecorderGate(parts, self.preflights)
         self.shadows = Shadows(parts, self.preflights)
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -105,7 +106,6 @@ class Deployer:
         self.shadows.check_free(id_)
 
         async def activate() -> View:
-            await self.preflights.check_writes(await self._rows.find(id_))
             row = await self.trial.activate(id_, actor, fence)
             self.preflights.taken(row)
             return await self.view(row)
@@ -130,7 +130,11 @@ class Deployer:
         return await self.own(extend())
 
     async def roll_back(self, id_: str, actor: str, fence: Fence, *, reason: str) -> View:
-        """Ends a trial (REVERTED), or withdraws what had not come so far (REFUSED)."""
+        """Ends a trial (REVERTED), or withdraws what had not come so far (REFUSED).
+
+        Going back is always allowed: what refuses a change (`admission.admit`, a place that another bundle writes, the
+        change policy) is not asked here, nor where a trial ends by itself.
+        """
         return await self.own(self._roll_back(id_, actor, fence, reason))
 
     async def start_known(self, plan: Known, actor: str, fence: Fence) -> View:
@@ -203,6 +207,7 @@ class Deployer:
     async def _start_known(self, plan: Known, actor: str, fence: Fence) -> View:
         row = await self._rows.get(plan.id)
         if row is None:
+            await self.preflights.check_place(plan.revision._replace(binding_revision=plan.binding_revision))
             row = await self._stage_known(plan, actor, fence)
         return await self._go_on(row, actor, fence)
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nodeagent.deployment import bindings as bindings_
+from nodeagent.deployment import write_conflicts
 from nodeagent.deployment.arriving import Seen, judge_inputs
 from nodeagent.protocol import Passport, PassportItem
 
@@ -33,7 +34,7 @@ class NodeFacts:
     """What the node is and has; None: not known. `held`: whole blobs, `endpoints`: address -> other bundles on it.
 
     `arriving`: tags as they are seen now; `kept_bytes`: of all blobs that are here; `trial`, `hold`: the one that runs
-    now, in words.
+    now, in words; `written`: the places that each active bundle writes.
     """
 
     runtime: str | None
@@ -51,10 +52,11 @@ class NodeFacts:
     kept_bytes: int = 0
     trial: str = ""
     hold: str = ""
+    written: Mapping[str, set[str]] = dataclasses.field(default_factory=dict)
 
 
 def judge(facts: Mapping[str, Any], blob_sizes: Mapping[str, int], node: NodeFacts) -> Passport:
-    """The passport of a bundle (its facts as plain JSON) on a node."""
+    """The passport of a bundle on a node: its facts as plain JSON, its pipeline's text as `pipeline` among them."""
     items = [
         _runtime(facts, node),
         _operators(facts),
@@ -63,6 +65,7 @@ def judge(facts: Mapping[str, Any], blob_sizes: Mapping[str, int], node: NodeFac
         _disk(blob_sizes, node),
         _bindings(facts, node),
         *_connections(facts, node),
+        *_outputs(facts, node),
         *filter(None, [judge_inputs(list(facts.get("tags") or ()), node.arriving)]),
         _trust(node),
         _service(node),
@@ -157,6 +160,17 @@ def _connections(facts: Mapping[str, Any], node: NodeFacts) -> list[PassportItem
         return []
     text = ", ".join(f"{name} is used by {count} other bundle(s)" for name, count in sorted(shared.items()))
     return [PassportItem(name="connections", verdict="warn", text=text, fix="See how many clients the device allows.")]
+
+
+def _outputs(facts: Mapping[str, Any], node: NodeFacts) -> list[PassportItem]:
+    """A place of the plant is one bundle's: the preflight will refuse a second, so it is said before any byte moves."""
+    mine = write_conflicts.read_places(str(facts.get("pipeline") or ""), node.bindings)
+    if not mine:
+        return []
+    conflict = write_conflicts.between(str(facts.get("name", "")), mine, node.written)
+    if conflict is not None:
+        return [PassportItem(name="outputs", verdict="no", text=conflict.message, fix=conflict.hint)]
+    return [PassportItem(name="outputs", verdict="yes", text=f"no other bundle writes its {len(mine)} place(s)")]
 
 
 def _trust(node: NodeFacts) -> PassportItem:

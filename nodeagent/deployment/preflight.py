@@ -106,12 +106,16 @@ class Preflight:
 
     async def check_writes(self, row: Deployment) -> None:
         """Raises DEPLOYMENT.WRITE_CONFLICT: another bundle may have become active since the preflight."""
-        candidate = await self._candidate(row, row.binding_revision or self._parts.bindings.revision)
+        await self.check_place(await self._candidate(row, row.binding_revision or self._parts.bindings.revision))
+
+    async def check_place(self, candidate: Revision) -> None:
+        """Raises DEPLOYMENT.WRITE_CONFLICT where the revision would write what another active bundle writes."""
         try:
             activation = await self._parts.activations.of(candidate, trial=True)
-        except UNUSABLE:  # the switch says what is wrong with it
+            failure = await write_conflicts.conflict(self._parts, activation)
+        except UNUSABLE:  # the preflight or the switch says what is wrong with it
             return
-        if (failure := await write_conflicts.conflict(self._parts, activation)) is not None:
+        if failure is not None:
             raise HttpError(failure.code, failure.message, failure.hint)
 
     async def sides(self, row: Deployment) -> tuple[Activation, Activation | None]:

@@ -31,7 +31,10 @@ TICK_US = 10_000
 
 
 class Trial:
-    """The node's trial. `on_alert` hears of one that went back by itself, `on_final` of every end."""
+    """The node's trial. `on_alert` hears of one that went back by itself, `on_final` of every end.
+
+    `check_writes` raises where another bundle writes a place of the candidate; it is asked right before each flip.
+    """
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -39,6 +42,7 @@ class Trial:
         self.watch: TrialWatch | None = None
         self.on_alert: Callable[[Condition], Awaitable[None]]
         self.on_final: Callable[[Deployment], Awaitable[None]]
+        self.check_writes: Callable[[Deployment], Awaitable[None]]
 
     def view(self, bundle: str) -> TrialView | None:
         """The running trial of a bundle, for telemetry."""
@@ -68,6 +72,7 @@ class Trial:
                 raise admission.wrong_state(row, "activate: its preflight comes first")
             if row.state != DeploymentState.PREFLIGHT_OK:
                 return row
+            await self.check_writes(row)
             try:
                 row, _ = await self._rows.apply(id_, Event.FLIPPED, actor, Details(window_us=row.window_us), fence)
             except TrialRunning as error:
@@ -132,7 +137,10 @@ class Trial:
             await self.end(trial.id, event, failure)
 
     async def end(self, id_: str, event: Event, failure: Failure | None = None) -> Deployment:
-        """A way back: the row first; where the disk refuses it, the plant goes back all the same and the row later."""
+        """A way back: the row first; where the disk refuses it, the plant goes back all the same and the row later.
+
+        Never refused: `check_writes` and whatever else refuses a change is not asked.
+        """
         async with self._rows.lock:
             row = await self._rows.find(id_)
             if row.state != DeploymentState.TRIAL:

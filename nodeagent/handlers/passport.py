@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 import psutil
 
 from nodeagent.api import Call, Endpoints
+from nodeagent.deployment import write_conflicts
 from nodeagent.deployment.binder import Binder
 from nodeagent.deployment.passport import NodeFacts, judge
 from nodeagent.health.host import disk
@@ -84,6 +85,7 @@ class PassportHandlers:
             endpoints=others,
             trial="" if trial is None else f"{trial.bundle} {trial.version} is in its trial ({trial.id})",
             hold="" if hold is None else f"{hold.by}: {hold.reason}",
+            written=await write_conflicts.written(self.parts),
         )
 
 

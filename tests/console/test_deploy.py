@@ -42,6 +42,7 @@ from store.archive import Archive, read_archive, write_archive
 from store.bundle import Facts
 
 MODEL = bytes(range(256)) * 4_096
+PIPELINE = b'name = "press"\n'
 LOST = LinkError(LinkState.DOWN, "press-07", "the connection broke")
 
 
@@ -62,6 +63,7 @@ class Node:
         self.holder = ""
         self.gate: dict[str, Any] | None = None
         self.fits = True
+        self.facts: dict[str, Any] = {}
         self.logins = 0
         self.lose_before: list[str] = []
         self.lose_after: list[str] = []
@@ -93,6 +95,7 @@ class Node:
         self.log.append(f"{method} {parts[0]}" + (f" {parts[2]}" if len(parts) > 2 else ""))
         if parts[0] == "passport":
             verdict = "yes" if self.fits else "no"
+            self.facts = msgspec.json.decode(body)["facts"]
             item = PassportItem(name="memory", verdict=verdict, text="needs 2 GB, has 1 GB", fix="a smaller model")
             return Passport(fits=self.fits, items=[item])
         if parts[0] == "lease":
@@ -183,8 +186,10 @@ def open_archive(tmp_path: Path) -> Callable[..., Archive]:
             name="bearing", version="2.1", epoch=1, sequence=7, model="bearing",
             model_digest=bundle.digest_of(MODEL), model_bytes=len(MODEL), ir_version=9, opsets={"": 19},
             operators=["Add"], inputs=[], outputs=[], peak_memory_bytes=1, golden_digest=bundle.digest_of(b"golden"),
+            pipeline_digest=bundle.digest_of(PIPELINE),
         )  # fmt: skip
         files: dict[Any, bytes] = {"facts": bundle.canonical(facts), "model": MODEL, "golden": b"golden"}
+        files["pipeline"] = PIPELINE
         manifest = bundle.canonical(bundle.make_manifest(facts, b"{}", files))
         contents = {bundle.digest_of(data): data for data in (b"{}", *files.values())}
         path = tmp_path / "bearing-2.1.ostn"
@@ -230,6 +235,14 @@ def test_a_bundle_that_does_not_fit_moves_no_byte_and_says_what_to_change(node: 
         run_deploy(node, open_archive())
     assert caught.value.hint == "a smaller model"
     assert node.log == ["POST passport"]
+
+
+def test_a_passport_is_asked_with_the_pipelines_text_for_the_places_that_it_writes(
+    node: Node, open_archive: Any
+) -> None:
+    with open_archive() as archive:
+        asyncio.run(check_passport(node.client("press-07"), archive))
+    assert node.facts["pipeline"] == PIPELINE.decode()
 
 
 def test_the_passport_of_an_unsigned_bundle_says_so_with_what_to_do(node: Node, open_archive: Any) -> None:

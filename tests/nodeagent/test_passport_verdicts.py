@@ -129,3 +129,24 @@ def test_room_is_told_in_gigabytes_where_there_are_that_many() -> None:
     texts = {item.name: item.text for item in judge({}, {"sha256:a": 5_000_000}, node).items}
     assert texts["memory"].endswith("24.0 GB available")
     assert texts["disk"].endswith(" MB kept, 12.4 GB free")
+
+
+WRITES = """
+[[sink]]
+type = "modbus.write"
+url = "${plc}"
+register = "holding:7"
+guard = { low = 0, high = 1, dry_run = false }
+"""
+
+
+def test_a_place_that_another_bundle_writes_is_a_no_with_both_names_before_any_byte_moves() -> None:
+    node = dataclasses.replace(NODE, written={"scale": {"holding:7 of 10.0.0.5:502 unit 1"}})
+    (item,) = [item for item in judge({**FACTS, "pipeline": WRITES}, SIZES, node).items if item.name == "outputs"]
+    assert item.verdict == "no"
+    assert item.text == "holding:7 of 10.0.0.5:502 unit 1 is written by the bundle scale, and press would write it too"
+    assert "another place" in item.fix
+    own = dataclasses.replace(NODE, written={"press": {"holding:7 of 10.0.0.5:502 unit 1"}})
+    assert verdicts(own, pipeline=WRITES)["outputs"] == "yes"
+    assert "outputs" not in verdicts(node), "an older console sends no pipeline"
+    assert "outputs" not in verdicts(node, pipeline=WRITES.replace("false", "true"))

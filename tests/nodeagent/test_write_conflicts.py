@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from nodeagent.deployment.write_conflicts import places
+from nodeagent.deployment.write_conflicts import between, one_by_one, places, read_places
 
 SINK = '[[sink]]\ntype = "{type}"\nurl = {url}\n{place}\nguard = {{ low = 0, high = 1, dry_run = false{more} }}\n'
 
@@ -45,3 +45,35 @@ def test_a_pipeline_writes_the_places_of_its_guarded_sinks(
     text: str, bindings: dict[str, Any], found: list[str]
 ) -> None:
     assert places(text, bindings) == found
+
+
+def test_what_is_no_pipeline_writes_nothing() -> None:
+    assert read_places("[[sink", {}) == read_places('sink = "x"', {}) == read_places("sink = 3", {}) == set()
+
+
+def test_a_refusal_names_both_bundles_and_the_place_and_what_to_do() -> None:
+    refused = between("scale", {"coil:2 of a", "coil:1 of a"}, {"press": {"coil:1 of a"}, "scale": {"coil:2 of a"}})
+    assert refused is not None
+    assert refused.code == "DEPLOYMENT.WRITE_CONFLICT"
+    assert refused.message == "coil:1 of a is written by the bundle press, and scale would write it too"
+    assert "another place" in refused.hint
+    assert between("scale", {"coil:2 of a"}, {"scale": {"coil:2 of a"}}) is None
+
+
+NOW = {"press": {"p"}, "scale": {"s"}}
+
+
+@pytest.mark.parametrize(
+    ("steps", "refused"),
+    [
+        ([("press", {"x"}), ("scale", {"x"})], "press, and scale"),
+        ([("press", {"s"}), ("scale", {"p"})], "scale, and press"),
+        ([("press", {"x"}), ("scale", {"p"})], ""),
+        ([("scale", set()), ("press", {"s"})], ""),
+    ],
+)
+def test_bundles_that_move_one_after_the_other_may_not_meet_on_the_way(
+    steps: list[tuple[str, set[str]]], refused: str
+) -> None:
+    found = one_by_one(NOW, steps)
+    assert (refused in found.message) if found and refused else found is None and not refused

@@ -105,7 +105,7 @@ def test_a_second_bundle_that_would_write_the_same_register_is_refused_with_the_
 ) -> None:
     node.stage(workshop.bundle(1, pipeline=pipeline(), name="scale"), "rival")
     with pytest.raises(
-        node.refusal, match=r"holding:100 of 127\.0\.0\.1:1 unit 1 is written by the bundle press"
+        node.refusal, match=r"holding:100 of 127\.0\.0\.1:1 unit 1 is written by the bundle press, and scale"
     ) as refused:
         node.change("/deployments/rival/preflight")
     assert refused.value.code == "DEPLOYMENT.WRITE_CONFLICT"
