@@ -200,6 +200,11 @@ class _Attempt(asyncssh.SSHClient):
         if self._abandoned:
             conn.abort()
 
+    @property
+    def reached(self) -> bool:
+        """Whether there was somebody at the other end."""
+        return self._connection is not None
+
     def abandon(self) -> None:
         """Nobody waits for this login any more."""
         self._abandoned = True
@@ -345,6 +350,9 @@ class Ssh:
         except (asyncio.CancelledError, TimeoutError):
             attempt.abandon()
             task.add_done_callback(_abort_late)
+            if tunnel is None and "proxy_command" not in options and not attempt.reached:
+                # Else the kernel would knock for two minutes more, and a node that comes back hears every attempt.
+                task.cancel()
             raise
 
     async def _meet(self, node: str, endpoint: Endpoint, shown: HostKey | None, error: LinkError) -> None:
