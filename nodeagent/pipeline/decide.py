@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NamedTuple, Protocol
+from typing import Annotated, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
@@ -40,6 +40,14 @@ class Decide(Protocol):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Goes on from `state`; raises ValueError or KeyError if it does not fit."""
+
+
+@runtime_checkable
+class ByScore(Protocol):
+    """A decision that needs nothing of a prediction but its score."""
+
+    def scored(self, score: float, at_us: int) -> Decision:
+        """As `decide`, where the score is known already."""
 
 
 class LimitOptions(Options, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -101,7 +109,9 @@ class Alarm:
         self._raised_us = 0
 
     def decide(self, outputs: Row, at_us: int) -> Decision:
-        score = score_of(outputs, self.options.score)
+        return self.scored(score_of(outputs, self.options.score), at_us)
+
+    def scored(self, score: float, at_us: int) -> Decision:
         if self.options.is_clear(score) if self.standing else self.options.is_over(score):
             self._count += 1
             self._since_us = at_us if self._since_us is None else self._since_us
@@ -167,8 +177,10 @@ class Vote:
         self._scores: collections.deque[float] = collections.deque(maxlen=options.n)
 
     def decide(self, outputs: Row, at_us: int) -> Decision:
+        return self.scored(score_of(outputs, self.options.score), at_us)
+
+    def scored(self, score: float, at_us: int) -> Decision:
         o = self.options
-        score = score_of(outputs, o.score)
         self._scores.append(score)
         if not self.standing and sum(map(o.is_over, self._scores)) >= o.k:
             self.standing, self._raised_us = True, at_us
@@ -256,6 +268,18 @@ def score_of(outputs: Row, score: str) -> float:
     if not np.isfinite(value):
         raise ModelFailed(f"the score {name!r} is {value}")
     return value
+
+
+def scores_of(outputs: Row, score: str, rows: int) -> list[float] | None:
+    """The score of each row of a batch; None: of some there is none, and `score_of` says why."""
+    name, _, column = score.partition(":")
+    values = outputs[name].reshape(rows, -1) if name in outputs else np.zeros((rows, 0))
+    if column:
+        values = values[:, int(column) : int(column) + 1] if column.isdigit() else values[:, :0]
+    if values.shape[1] != 1 or not np.issubdtype(values.dtype, np.number):
+        return None
+    numbers = values[:, 0].astype(np.float64)
+    return numbers.tolist() if np.isfinite(numbers).all() else None
 
 
 def _output(outputs: Row, name: str) -> npt.NDArray[Any]:

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from nodeagent.frame import BAD, GOOD, Frame
+from nodeagent.frame import BAD, GOOD, Floats, Frame, Qualities
 from nodeagent.pipeline.errors import ModelFailed
 
 Feeds = dict[str, npt.NDArray[Any]]
@@ -97,6 +97,19 @@ class Inputs:
             _check_shape(tensor, value.shape)
             feeds[name] = value
         return feeds
+
+    def rows(self, values: Floats) -> Feeds:
+        """As `row` for many sweeps without a waveform, as one batch."""
+        feeds: Feeds = {}
+        for name, indices in self._indices.items():
+            feeds[name] = values[:, indices].astype(DTYPES[self.tensors[name].datatype])
+            _check_shape(self.tensors[name], (1, len(indices)))
+        return feeds
+
+    def worst(self, quality: Qualities) -> Qualities:
+        """Of each sweep, the worst quality among the values that the model would see."""
+        found: Qualities = quality[:, self._all].max(axis=1, initial=GOOD)
+        return found
 
 
 def _check_width(tensor: Tensor, tags: int) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from nodeagent.frame import GOOD, QUALITY_WORDS, Floats, Frame
 from nodeagent.pipeline import registry
+from nodeagent.pipeline.block import Block, BlockStep, each_by_itself
 from nodeagent.pipeline.section import Section
 from nodeagent.pipeline.step import Step, StepContext
 from nodeagent.protocol import StageTelemetry
@@ -36,6 +37,11 @@ class Seen:
         self._shape = () if frame.blob is None else frame.blob.shape
         self._qualities = frame.quality.tobytes()
         self._reason = next(iter(frame.reasons.values())) if frame.reasons else ""
+
+    def saw_block(self, block: Block, marked: int) -> None:
+        """As `saw` for each row."""
+        self.frames_total += len(block) - 1
+        self.saw(block.frame(len(block) - 1), marked)
 
     def telemetry(self) -> StageTelemetry:
         """The counters now."""
@@ -89,6 +95,16 @@ class Stage:
             self.seen.marked_total += marked
         else:
             self.seen.saw(leaving, marked)
+        return leaving
+
+    def apply_block(self, block: Block) -> Block | None:
+        """As `apply` for each row; a step that knows no blocks gets one row after another."""
+        step = self.step
+        leaving, marked = step.apply_block(block) if isinstance(step, BlockStep) else each_by_itself(step, block)
+        if leaving is None:
+            self.seen.marked_total += marked
+        else:
+            self.seen.saw_block(leaving, marked)
         return leaving
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -95,3 +95,34 @@ def aggregate(
         if name in OF_TIME:
             return OF_TIME[name](values, times_s)
         return PLAIN[name](values)
+
+
+def sliding(values: Floats, size: int, rows: npt.NDArray[np.intp], names: Sequence[str]) -> npt.NDArray[np.float64]:
+    """For each of `rows` the aggregates of `values[row : row + size]`, of those in WHOLE, where every value counts.
+
+    Adds up in the order in which numpy does along the first axis, so that the results are the same to the last bit.
+    """
+    if not len(rows):
+        return np.zeros((0, len(names) * values.shape[1]))
+    windows = [values[rows + at] for at in range(size)]
+    made: dict[str, Floats] = {}
+    if {"Average", "StandardDeviationSample", "VarianceSample"} & set(names):
+        made["Average"] = _added(windows) / size
+    if {"StandardDeviationSample", "VarianceSample"} & set(names):
+        squares = [(each - made["Average"]) ** 2 for each in windows]
+        made["StandardDeviationSample"] = np.sqrt(_added(squares) / (size - 1))
+        made["VarianceSample"] = made["StandardDeviationSample"] ** 2
+    if {"Minimum", "Maximum", "Range"} & set(names):
+        made["Minimum"] = np.minimum.reduce(windows)
+        made["Maximum"] = np.maximum.reduce(windows)
+        made["Range"] = made["Maximum"] - made["Minimum"]
+    return np.concatenate([made[name] for name in names], axis=1)
+
+
+def _added(arrays: Sequence[Floats]) -> Floats:
+    if arrays[0].shape[1] == 1:  # numpy adds one column alone pairwise
+        return np.asarray(np.concatenate(arrays, axis=1).sum(axis=1)[:, None], np.float64)
+    total = arrays[0].copy()
+    for each in arrays[1:]:
+        total += each
+    return total

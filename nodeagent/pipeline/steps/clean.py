@@ -8,7 +8,8 @@ from typing import Annotated, Any, Final
 import msgspec
 import numpy as np
 
-from nodeagent.frame import BAD, UNCERTAIN, Frame, Mask
+from nodeagent.frame import BAD, UNCERTAIN, Floats, Frame, Mask
+from nodeagent.pipeline.block import Block, rows_of
 from nodeagent.pipeline.options import Options, Seconds
 from nodeagent.pipeline.step import QUALITY_OF, OnFail, Stateless, StepContext, per_tag, selected
 
@@ -40,6 +41,12 @@ class Clip(Stateless):
         changed = (clipped != frame.values) & np.isfinite(frame.values)
         frame.values = clipped
         return frame, frame.mark(changed, UNCERTAIN, "clipped")
+
+    def apply_block(self, block: Block) -> tuple[Block | None, int]:
+        clipped = np.clip(block.values, self._low, self._high)
+        changed = (clipped != block.values) & np.isfinite(block.values)
+        block.values = clipped
+        return block, block.mark(changed, UNCERTAIN, "clipped")
 
 
 class HampelOptions(Options, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -88,6 +95,15 @@ class Hampel:
         self._seen = self._seen + 1 if self._seen < size else size + (self._seen + 1) % size
         return frame, marked
 
+    def apply_block(self, block: Block) -> tuple[Block | None, int]:
+        size = self._options.window
+        # Where a spike becomes Bad, whether a value enters the window depends on the values before it.
+        first = len(block) if self._options.on_fail == "bad" else min(max(0, size - self._seen), len(block))
+        marked = sum([self.apply(block.frame(at))[1] for at in range(first)])
+        if first < len(block):
+            marked += self._mend_block(block.part(first, len(block)))
+        return block, marked
+
     def state(self) -> dict[str, Any]:
         return {"window": self._window, "seen": self._seen}
 
@@ -108,6 +124,38 @@ class Hampel:
             return 0
         frame.values[spikes] = median[spikes]
         return frame.mark(spikes, QUALITY_OF[o.on_fail], "spike")
+
+    def _mend_block(self, block: Block) -> int:
+        """As `_mend` with a full window before every row, and the window afterwards."""
+        o, count, size, seen = self._options, len(block), self._options.window, self._seen
+        known = np.concatenate((np.roll(self._window, -(seen % size), axis=0), np.zeros_like(block.values)))
+        usable = (block.quality < BAD) & np.isfinite(block.values)
+        _carry_forward(known, size, block.values, usable)
+        # Each row's window in the order of the ring, so that equal values are told apart as one by one.
+        row = np.arange(count)[:, None]
+        windows = known[row + (np.arange(size) - seen - row) % size]
+        median = np.sort(windows, axis=1)[:, size // 2]
+        deviation = np.sort(np.abs(windows - median[:, None]), axis=1)[:, size // 2]
+        limit = np.maximum(o.n_sigma * _MAD_TO_SIGMA * deviation, self._floor)
+        with np.errstate(invalid="ignore"):
+            spikes = self._tags & (block.quality < BAD) & (np.abs(block.values - median) > limit)
+        last = np.arange(max(0, count - size), count)
+        self._window[(seen + last) % size] = known[size + last]
+        self._seen = size + (seen + count) % size
+        if not spikes.any():
+            return 0
+        block.values[spikes] = median[spikes]
+        return block.mark(spikes, QUALITY_OF[o.on_fail], "spike")
+
+
+def _carry_forward(known: Floats, first: int, values: Floats, usable: Mask) -> None:
+    """Fills `known` from row `first` on with `values`, and where one is not usable with what stands before it."""
+    if usable.all():
+        known[first:] = values
+        return
+    source = np.where(usable, np.arange(first, first + len(values))[:, None], first - 1)
+    known[first:] = values
+    known[first:] = np.take_along_axis(known, np.maximum.accumulate(source, axis=0), axis=0)
 
 
 class HoldLastOptions(Options, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -149,6 +197,19 @@ class HoldLast:
         believed = ~bad & np.isfinite(frame.values)
         self._last[believed] = frame.values[believed]
         return frame, int(np.count_nonzero(held))
+
+    def apply_block(self, block: Block) -> tuple[Block | None, int]:
+        marked = begin = 0
+        for at in [*rows_of((block.quality == BAD).any(axis=1)), len(block)]:
+            if at > begin:
+                self._held[:] = 0
+                believed = np.isfinite(block.values[begin:at])
+                newest = at - 1 - np.argmax(believed[::-1], axis=0)
+                np.copyto(self._last, block.values[newest, np.arange(len(self._last))], where=believed.any(axis=0))
+            if at < len(block):
+                marked += self.apply(block.frame(at))[1]
+            begin = at + 1
+        return block, marked
 
     def state(self) -> dict[str, Any]:
         return {"last": self._last, "held": self._held}

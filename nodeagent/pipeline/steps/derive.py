@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from nodeagent.frame import BAD, GOOD, Frame
+from nodeagent.pipeline.block import Block, rows_of
 from nodeagent.pipeline.options import Options
 from nodeagent.pipeline.step import Stateless, StepContext, selected
 
@@ -72,10 +73,7 @@ class Derive(Stateless):
             worst = max(used, key=quality.__getitem__, default=None)
             grade = GOOD if worst is None else quality[worst]
             reason = "" if worst is None or grade == GOOD else f"{self._tag(frame, worst)}"
-            try:
-                value = float(formula(values))
-            except (ArithmeticError, ValueError):
-                value = math.nan
+            value = _value(formula, values)
             if not math.isfinite(value) and grade < BAD:
                 grade, reason = BAD, "no result"
             if reason:
@@ -87,9 +85,41 @@ class Derive(Stateless):
         frame.quality = np.array(quality, np.uint8)
         return frame, int(np.count_nonzero(frame.quality[before:]))
 
+    def apply_block(self, block: Block) -> tuple[Block | None, int]:
+        """The formulas row by row, since Python's arithmetic raises where numpy goes on; qualities all at once."""
+        before = block.values.shape[1]
+        rows = block.values.tolist()
+        width = before + len(self._formulas)
+        quality = np.zeros((len(rows), width), np.uint8)
+        quality[:, :before] = block.quality
+        names = (*block.names, *self._options.tags)
+        each = np.arange(len(rows))
+        for at, (formula, used) in enumerate(self._formulas, before):
+            found = [_value(formula, row) for row in rows]
+            for row, value in zip(rows, found, strict=True):
+                row.append(value)
+            worst = np.array(used)[quality[:, used].argmax(axis=1)] if used else np.zeros(len(rows), np.intp)
+            grade = quality[each, worst] if used else np.zeros(len(rows), np.uint8)
+            for row in rows_of(grade != GOOD):
+                cause = int(worst[row])
+                block.reasons[row][at] = f"{names[cause]} {block.reasons[row].get(cause, 'is not good')}"
+            for row in rows_of(~np.isfinite(found) & (grade < BAD)):
+                grade[row], block.reasons[row][at] = BAD, "no result"
+            quality[:, at] = grade
+        block.names, block.values, block.quality = names, np.array(rows), quality
+        return block, int(np.count_nonzero(quality[:, before:]))
+
     def _tag(self, frame: Frame, at: int) -> str:
         names = (*frame.names, *self._options.tags)
         return f"{names[at]} {frame.reasons.get(at, 'is not good')}"
+
+
+def _value(formula: Compiled, values: Values) -> float:
+    """What the arithmetic gives, NaN where it has no answer."""
+    try:
+        return float(formula(values))
+    except (ArithmeticError, ValueError):
+        return math.nan
 
 
 def names_in(name: str, text: str) -> list[str]:

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
 import msgspec
+import numpy as np
 
 from nodeagent.frame import BAD, Frame
 from nodeagent.pipeline import condition
+from nodeagent.pipeline.block import Block
 from nodeagent.pipeline.options import Options
 from nodeagent.pipeline.step import StepContext, selected
 
@@ -46,19 +48,33 @@ class Gate:
 
     def apply(self, frame: Frame) -> tuple[Frame | None, int]:
         known = frame.quality[self._at] < BAD
-        if known and self._when.holds(float(frame.values[self._at])):
-            self._open_frames = min(self._open_frames + 1, self._settle + 1)
-        else:
-            self._open_frames = 0
+        self._count(bool(known) and self._when.holds(float(frame.values[self._at])))
         if self._open_frames > self._settle:
             return frame, 0
         return frame, frame.mark_all(BAD, self._reason(frame, known))
+
+    def apply_block(self, block: Block) -> tuple[Block | None, int]:
+        known = (block.quality[:, self._at] < BAD).tolist()
+        closed: dict[str, list[int]] = {}
+        for at, value in enumerate(block.values[:, self._at].tolist()):
+            self._count(known[at] and self._when.holds(value))
+            if self._open_frames <= self._settle:
+                closed.setdefault(self._reason(block.frame(at), known[at]), []).append(at)
+        marked = 0
+        for reason, rows in closed.items():
+            mask = np.zeros(block.quality.shape, np.bool_)
+            mask[rows] = True
+            marked += block.mark(mask, BAD, reason)
+        return block, marked
 
     def state(self) -> dict[str, Any]:
         return {"open_frames": self._open_frames}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self._open_frames = int(state["open_frames"])
+
+    def _count(self, is_open: bool) -> None:
+        self._open_frames = min(self._open_frames + 1, self._settle + 1) if is_open else 0
 
     def _reason(self, frame: Frame, known: bool) -> str:
         if not known:

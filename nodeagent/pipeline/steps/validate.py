@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from nodeagent.frame import BAD, Frame, Mask
+from nodeagent.pipeline.block import Block
 from nodeagent.pipeline.options import Options, Seconds
 from nodeagent.pipeline.step import QUALITY_OF, OnFail, Stateless, StepContext, lead, per_tag, selected
 
@@ -59,6 +60,10 @@ class Range(Stateless):
             inside[0] = frame.blob.size > 0 and frame.blob.min() >= low and frame.blob.max() <= high
         return frame, frame.mark(~inside, QUALITY_OF[self._options.on_fail], "out of range")
 
+    def apply_block(self, block: Block) -> tuple[Block | None, int]:
+        inside = (block.values >= self._low) & (block.values <= self._high)
+        return block, block.mark(~inside, QUALITY_OF[self._options.on_fail], "out of range")
+
 
 class MissingOptions(Options, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A value that is no number; a waveform of which more than `max_share` is none."""
@@ -93,6 +98,10 @@ class Missing(Stateless):
             frame.blob = np.interp(at, at[finite], frame.blob[finite]).astype(frame.blob.dtype)
             return frame, marked
         return frame, marked + frame.mark(lead(frame), quality, f"missing samples: {share:.1%}")
+
+    def apply_block(self, block: Block) -> tuple[Block | None, int]:
+        missing = self._tags & ~np.isfinite(block.values)
+        return block, block.mark(missing, QUALITY_OF[self._options.on_fail], "missing")
 
 
 class RateOptions(Options, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nodeagent.frame import BAD, GOOD, UNCERTAIN, Frame, Qualities
+from nodeagent.pipeline.block import Block, concatenated, each_by_itself, rows_of
 from nodeagent.pipeline.options import Options
 from nodeagent.pipeline.step import StepContext, selected
 from nodeagent.pipeline.steps import aggregates
@@ -83,15 +84,32 @@ class Window:
         self._at = (self._at + 1) % self._options.size
         self._filled = min(self._filled + 1, self._options.size)
         if frame.reasons:
-            for column, at in enumerate(self._columns.tolist()):
-                if at in frame.reasons:
-                    self._reasons[column] = frame.reasons[at]
+            self._remember(frame.reasons)
         self._due -= 1
         if self._due:
             return None, 0
         self._due = self._every
         result = self._result(frame)
         return result, int(np.count_nonzero(result.quality))
+
+    def apply_block(self, block: Block) -> tuple[Block | None, int]:
+        """Windows in which every value counts all at once, the others one by one."""
+        if not self._plain:
+            return each_by_itself(self, block)
+        counting = self._counting(block.quality[:, self._columns], block.values[:, self._columns])
+        order = np.roll(self._index, -self._at)
+        before = self._counting(self._quality[order], self._values[order])
+        without = np.concatenate(([0], np.cumsum(~np.concatenate((before, counting)))))
+        hard = without[1 + self._options.size :] != without[1 : -self._options.size]
+        leaving, marked, begin = [], 0, 0
+        for end in [*(rows_of(hard[1:] != hard[:-1])), len(block) - 1]:
+            part = block.part(begin, end + 1)
+            left, count = each_by_itself(self, part) if hard[begin] else self._slide(part)
+            marked += count
+            if left is not None:
+                leaving.append(left)
+            begin = end + 1
+        return concatenated(leaving), marked
 
     def state(self) -> dict[str, Any]:
         return {
@@ -111,6 +129,81 @@ class Window:
         self._values, self._quality, self._times_us = values, quality, times_us
         self._filled, self._due, self._at = filled, due, at
 
+    def _counting(self, quality: Qualities, values: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+        """Of each row, whether all of its values count."""
+        worst = GOOD if self._options.treat_uncertain_as_bad else UNCERTAIN
+        return np.asarray(((quality <= worst) & np.isfinite(values)).all(axis=1), np.bool_)
+
+    def _slide(self, block: Block) -> tuple[Block | None, int]:
+        """The rows of a block whose windows hold nothing but values that count."""
+        size, count = self._options.size, len(block)
+        order = np.roll(self._index, -self._at)
+        values = np.concatenate((self._values[order], block.values[:, self._columns]))
+        quality = np.concatenate((self._quality[order], block.quality[:, self._columns]))
+        leaves = np.arange(self._due - 1, count, self._every)
+        found = aggregates.sliding(values[1:], size, leaves, self._options.aggregates)
+        last = np.arange(max(0, count - size), count)
+        places = (self._at + last) % size
+        self._values[places], self._quality[places] = values[size + last], quality[size + last]
+        self._times_us[places] = block.received_us[-len(last) :]
+        self._at, self._filled = (self._at + count) % size, min(self._filled + count, size)
+        self._due = self._due - count + self._every * len(leaves)
+        rows = leaves.tolist()
+        result = Block(
+            self._names,
+            found,
+            np.zeros(found.shape, np.uint8),
+            [{} for _ in rows],
+            [block.source_us[row] for row in rows],
+            [block.received_us[row] for row in rows],
+            block.source,
+            [block.origin[row] for row in rows],
+        )
+        self._grade_block(block, quality[1:], result, rows)
+        if not rows:
+            return None, 0
+        result.mark(~np.isfinite(found), BAD, "no result")
+        return result, int(np.count_nonzero(result.quality))
+
+    def _grade_block(self, block: Block, quality: Qualities, result: Block, rows: list[int]) -> None:
+        """Grades windows that hold a value that is not Good; `quality[row :]` begins with the window of `row`."""
+        size, parts = self._options.size, len(self._options.aggregates)
+        flagged = np.concatenate(([0], np.cumsum(quality.any(axis=1))))
+        if not flagged[-1] and not any(block.reasons):
+            self._reasons = {} if rows else self._reasons
+            return
+        place = {row: at for at, row in enumerate(rows)}
+        for row in range(len(block)):
+            if block.reasons[row]:
+                self._remember(block.reasons[row])
+            at = place.get(row)
+            if at is None:
+                continue
+            if flagged[row + size] == flagged[row]:
+                self._reasons = {}
+                continue
+            window = quality[row : row + size]
+            grade, reasons = self._grade(window, np.ones(window.shape, np.bool_))
+            result.quality[at] = np.tile(grade, parts)
+            result.reasons[at] = self._for_each(reasons)
+            self._forget(reasons)
+
+    def _remember(self, reasons: Mapping[int, str]) -> None:
+        for column, at in enumerate(self._columns.tolist()):
+            if at in reasons:
+                self._reasons[column] = reasons[at]
+
+    def _forget(self, reasons: Mapping[int, str]) -> None:
+        """Keeps what still explains a window, unless the next one begins anew."""
+        tumbles = self._every == self._options.size
+        self._reasons = {} if tumbles else {c: reason for c, reason in self._reasons.items() if c in reasons}
+
+    def _for_each(self, reasons: Mapping[int, str]) -> dict[int, str]:
+        """The reason of a column, for each of its aggregates."""
+        width = len(self._columns)
+        parts = range(len(self._options.aggregates))
+        return {part * width + column: reason for part in parts for column, reason in reasons.items()}
+
     def _result(self, frame: Frame) -> Frame:
         o = self._options
         whole = not self._quality.any() and bool(np.isfinite(self._values).all())
@@ -124,19 +217,18 @@ class Window:
         parts = [aggregates.aggregate(name, values, times_s, quality, whole=whole) for name in o.aggregates]
         grade, reasons = (np.zeros(len(self._columns), np.uint8), {}) if whole else self._grade(quality, counts)
         count = len(o.aggregates)
-        width = len(self._columns)
         result = Frame(
             self._names,
             np.concatenate(parts),
             np.tile(grade, count),
-            {part * width + column: reason for part in range(count) for column, reason in reasons.items()},
+            self._for_each(reasons),
             frame.source_us,
             frame.received_us,
             None,
             frame.source,
         )
         result.mark(~np.isfinite(result.values), BAD, "no result")
-        self._reasons = {} if self._every == o.size else {c: r for c, r in self._reasons.items() if c in reasons}
+        self._forget(reasons)
         return result
 
     def _of_good(self, frame: Frame) -> Frame:
