@@ -108,7 +108,7 @@ class Gate:
             raise HttpError("ACCESS.MONITOR_ONLY", "node.toml says access = monitor", _ACCESS_HINT)
 
 
-_CHANGE_NUMBER = re.compile(r"[A-Za-z0-9#][A-Za-z0-9._/#: -]{0,63}")
+_CHANGE_NUMBER = re.compile(protocol.CHANGE_NUMBER_PATTERN)
 _PASSPORT = ("POST", f"{protocol.API}/passport")
 _LEASE = ("POST", f"{protocol.API}/lease")
 # Asked again and again on the way to an order, and orders nothing by themselves.
@@ -189,7 +189,7 @@ def change_number(body: Any) -> str:
     """The number that a write names, "" where it names none. Raises REQUEST.MALFORMED for what no book would take."""
     number = str(getattr(body, "change_number", ""))
     if number and not _CHANGE_NUMBER.fullmatch(number):
-        raise HttpError("REQUEST.MALFORMED", "a change number is 1 to 64 letters, digits and . _ / # : - and spaces")
+        raise HttpError("REQUEST.MALFORMED", f"a change number is {protocol.CHANGE_NUMBER_WORDS}")
     return number
 
 

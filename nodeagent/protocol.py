@@ -8,7 +8,7 @@ refused in requests and ignored in answers, so that one version of skew works in
 from __future__ import annotations
 
 import enum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -678,6 +678,11 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True):
     active: bool
 
 
+# What a change number is, of whole text, and the same in words.
+CHANGE_NUMBER_PATTERN: Final = r"[A-Za-z0-9#][A-Za-z0-9._/#: -]{0,63}"
+CHANGE_NUMBER_WORDS: Final = "1 to 64 letters, digits and . _ / # : - and spaces"
+
+
 class Write(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What every change carries: for whom it is, who holds the lease. `node_id` wrong: refused, nothing done.
 
@@ -1067,6 +1072,11 @@ class PassportRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     node_id: str
     facts: dict[str, Any]
     blob_sizes: dict[str, int]
+
+
+# Items of a passport that are there where the node's `[policy]` asks for more than the bundle: verdict `warn`.
+ASKS_NUMBER: Final = "change number"
+ASKS_PERSON: Final = "second person"
 
 
 class PassportItem(msgspec.Struct, frozen=True, kw_only=True):

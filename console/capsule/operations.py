@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from console.rollout.desk import Order
     from console.rollout.presets import PolicyEntry
     from console.rollout.report import Report
+    from console.rollout.terms import PlanTerms
 
 READ_ONLY: Final = "this is a capsule: nothing of it can be changed"
 NOT_HERE: Final = "a capsule does not hold that"
@@ -161,7 +162,7 @@ class CapsuleOperations:
     async def extend(self, node: str, deployment: str, window_s: float) -> Deployment:
         _refuse("extend", node)
 
-    async def plan_rollout(self, digest: str, policy: str, nodes: Sequence[str]) -> str:
+    async def plan_rollout(self, digest: str, policy: str, nodes: Sequence[str], terms: PlanTerms) -> str:
         _refuse("plan a rollout")
 
     async def order_rollout(self, id_: str, order: Order, *, on_step: OnStep) -> Report | None:

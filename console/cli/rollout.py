@@ -45,6 +45,7 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     asked.add_argument("policy", type=Path, help="a policy file, see docs/rollouts.md")
     asked.add_argument("bundle", help="a .ostn file, or NAME or NAME-VERSION of the catalog")
     asked.add_argument("nodes", nargs="*", metavar="NODE", help="these, whatever the policy selects")
+    add_change(asked)
     started = add_verb(group, "start", start, summary="carry a stored plan out")
     resumed = add_verb(group, "resume", resume, summary="go on, after a pause or a killed console")
     resumed.add_argument("--past-gate", action="store_true", help="past the gate that stopped it")
@@ -98,7 +99,7 @@ async def make_plan(session: Session, args: argparse.Namespace) -> int:
     policy = narrowed(_policy(args.policy), args.nodes)
     path = taken_bundle(session, args.bundle).absolute()
     with await asyncio.to_thread(read_archive, path) as archive:
-        made = await _plan(session, policy, archive)
+        made = await _plan(session, policy, archive, args.change_number)
     with _rows(session) as rows:
         id_ = orders.keep_plan(rows, made, archive=str(path), operator=session.operator, wall_s=time.time())
     if session.as_json:
@@ -119,13 +120,13 @@ def _policy(path: Path) -> Policy:
         raise from_os(error, "read", path) from error
 
 
-async def _plan(session: Session, policy: Policy, archive: Archive) -> Plan:
+async def _plan(session: Session, policy: Policy, archive: Archive, change: str) -> Plan:
     noted = Noting(session.prompter)
     addresses = session.addresses()
     fleet = LiveFleet(addresses, make_pool(session.home, noted), operator=session.operator)
     try:
         with _refusals():
-            return await planned(fleet, addresses, policy, archive, noted)
+            return await planned(fleet, addresses, policy, archive, noted, change=change)
     finally:
         await fleet.aclose()
 
@@ -137,12 +138,13 @@ async def start(session: Session, args: argparse.Namespace) -> int:
     """Runs until it is done, partial or paused; the exit code is 0 only if every node of the plan runs the bundle."""
     with _refusals(), _rows(session) as rows:
         row = orders.find(rows, args.rollout)
-        made = read_plan(row.plan, row.digest)
+        made = _own_number(session, row)
         question = (
             f"{row.id}: {made.bundle.name} {made.bundle.version} to {len(made.nodes)} nodes in {len(made.waves)} waves."
         )
         await session.agreed(question, row.id)
-        orders.start(rows, row.id, wall_s=time.time())
+        brings = session.mandate.change_number or session.mandate.emergency
+        orders.start(rows, row.id, wall_s=time.time(), brings=brings)
     return await _carry_out(session, row, bytes_per_s=args.budget)
 
 
@@ -150,6 +152,7 @@ async def resume(session: Session, args: argparse.Namespace) -> int:
     """Every node that was asked something is asked what became of it; nothing is assumed."""
     with _refusals(), _rows(session) as rows:
         row = orders.find(rows, args.rollout)
+        _own_number(session, row)
         if args.past_gate or args.write_off:
             what = "past the gate that stopped it" if args.past_gate else f"without {', '.join(args.write_off)}"
             await session.agreed(f"{row.id} goes on {what}, under your name.", row.id)
@@ -169,6 +172,7 @@ async def retry(session: Session, args: argparse.Namespace) -> int:
     """Each gets a deployment of its own; what is on the node already is not sent again."""
     with _refusals(), _rows(session) as rows:
         row = orders.find(rows, args.rollout)
+        _own_number(session, row)
         await session.agreed(
             f"{row.id}: {', '.join(args.nodes) or 'every node that failed'} gets another attempt.", row.id
         )
@@ -182,6 +186,7 @@ async def abort(session: Session, args: argparse.Namespace) -> int:
     what = "committed nodes stay" if args.mode == "keep" else "committed nodes go back to the bundle before"
     with _refusals(), _rows(session) as rows:
         row = orders.find(rows, args.rollout)
+        _own_number(session, row)
         await session.agreed(f"{row.id} is given up: trials end, {what}.", row.id)
         elsewhere = is_carried_out(session.home, row.id)
         orders.abort(rows, row.id, args.mode, wall_s=time.time())
@@ -198,6 +203,15 @@ async def pause(session: Session, args: argparse.Namespace) -> int:
         elsewhere = is_carried_out(session.home, row.id)
         orders.pause(rows, row.id, running=elsewhere, wall_s=time.time())
     return _told(session, row.id, "pauses when its running trials are at an end" if elsewhere else "paused")
+
+
+def _own_number(session: Session, row: RolloutRow) -> Plan:
+    """The plan. Raises Failure for another change number than the one that was planned under."""
+    made = read_plan(row.plan, row.digest)
+    if made.number and session.mandate.change_number not in ("", made.number):
+        text = f"{row.id} was planned under the change number {made.number}"
+        raise Failure(text, "leave --change away, or plan again under the other one", USAGE)
+    return made
 
 
 def _told(session: Session, id_: str, text: str) -> int:
@@ -230,6 +244,7 @@ async def _carry_out(
                 policy=made.policy,
                 on_progress=printer.progress,
                 shipping=shipping_by(session.home, made, bytes_per_s),
+                change=made.number,
             )
             executor = Executor(
                 row.id, book=book, nodes=nodes, operator=session.operator, wall_s=time.time, on_change=printer.standing

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 
 from console import figures
 from console.cli.tables import table
@@ -12,13 +11,12 @@ from console.delivery.deploy import Progress
 from console.delivery.gate import in_full, in_short, percent, shadow_line, shadow_lines
 from console.rollout.causes import Cause
 from console.rollout.gates import Verdict
-from console.rollout.outline import Outline, outline, transfer_lines
+from console.rollout.outline import Outline, change_lines, names_in_short, outline, transfer_lines
 from console.rollout.plan import Plan
 from console.rollout.report import NodeReport, Report, WaveReport, state_word
 from console.rollout.standing import Standing
 
 LIST_HEADERS = ("ROLLOUT", "STATE", "NODES", "STARTED BY", "PLANNED", "WHY")
-NAMES_SHOWN = 8
 FIGURES_SHOWN = 12
 
 
@@ -35,10 +33,11 @@ def plan_lines(id_: str, plan: Plan) -> list[str]:
         f"{figures.countdown(told.least_s)}",
         *(f"  {line}" for line in transfer_lines(told)),
         f"  {recorder_words(told)}",
+        *(f"  change {line}" for line in change_lines(told)),
         "",
     ]
     rows = [
-        (str(wave.number), wave.name, str(len(wave.nodes)), str(wave.failures_max), _names(wave.nodes))
+        (str(wave.number), wave.name, str(len(wave.nodes)), str(wave.failures_max), names_in_short(wave.nodes))
         for wave in plan.waves
     ]
     lines += table(("WAVE", "NAME", "NODES", "STOPS AT", "WHICH"), rows)
@@ -65,11 +64,6 @@ def _members(told: Outline) -> dict[str, list[str]]:
     for node, group in told.groups.items():
         found.setdefault(group, []).append(node)
     return {group: names for group, names in found.items() if len(names) > 1}
-
-
-def _names(names: Sequence[str]) -> str:
-    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-    return ", ".join(names[:NAMES_SHOWN]) + more
 
 
 def report_lines(found: Report) -> list[str]:
@@ -143,7 +137,7 @@ def verdict_lines(verdict: Verdict) -> list[str]:
 
 
 def _cause_lines(cause: Cause) -> list[str]:
-    lines = [f"{len(cause.nodes)} x {cause.cause}: {_names(cause.nodes)}"]
+    lines = [f"{len(cause.nodes)} x {cause.cause}: {names_in_short(cause.nodes)}"]
     lines += [f"  {cause.detail}"] if cause.detail else []
     return lines + ([f"  next: {cause.action}"] if cause.action else [])
 

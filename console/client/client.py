@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager, aclosing
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any, Literal, Protocol, TypeVar
 from urllib.parse import quote, urlencode
@@ -161,6 +163,12 @@ class AgentClient(DataClient):
         if isinstance(request, Write | OutOfServiceRequest):
             plain["change_number"] = self._mandate.change_number
         return msgspec.json.encode({name: told for name, told in plain.items() if told or name not in _LATER})
+
+    def numbered(self, change_number: str) -> AgentClient:
+        """This client, over the same exchange, with this change number in each of its writes."""
+        found = copy.copy(self)
+        found._mandate = replace(self._mandate, change_number=change_number)
+        return found
 
     # -- who it is
 

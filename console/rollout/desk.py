@@ -26,6 +26,7 @@ from console.rollout.presets import PolicyEntry, policies
 from console.rollout.report import Report, report
 from console.rollout.running import CarriedOut, carrying_out, is_carried_out
 from console.rollout.survey import Noting
+from console.rollout.terms import AS_IT_IS, PlanTerms
 from console.seat.prompts import Nobody
 from console.transfer.ready import make_shipping
 from console.transfer.shipping import Shipping
@@ -48,9 +49,15 @@ class Desk(Protocol):
         ...
 
     async def plan(
-        self, policy: str, nodes: Sequence[str], archive: Path, fleet: Clients, addresses: Sequence[NodeAddress]
+        self,
+        policy: str,
+        nodes: Sequence[str],
+        archive: Path,
+        fleet: Clients,
+        addresses: Sequence[NodeAddress],
+        terms: PlanTerms = AS_IT_IS,
     ) -> str:
-        """Asks the nodes and stores a plan for `nodes` (empty: as the policy selects); its id."""
+        """Asks the nodes and stores a plan for `nodes` (empty: as the policy selects) under `terms`; its id."""
         ...
 
     async def order(self, id_: str, order: Order) -> bool:
@@ -80,12 +87,18 @@ class LiveDesk:
         return await self._book(lambda _: policies(self._home.path))
 
     async def plan(
-        self, policy: str, nodes: Sequence[str], archive: Path, fleet: Clients, addresses: Sequence[NodeAddress]
+        self,
+        policy: str,
+        nodes: Sequence[str],
+        archive: Path,
+        fleet: Clients,
+        addresses: Sequence[NodeAddress],
+        terms: PlanTerms = AS_IT_IS,
     ) -> str:
         try:
-            chosen = narrowed(parse_policy(policy), nodes)
+            chosen = narrowed(terms.over(parse_policy(policy)), nodes)
             with await self._book(lambda _: read_archive(archive)) as found:
-                made = await planned(fleet, addresses, chosen, found, Noting(Nobody()))
+                made = await planned(fleet, addresses, chosen, found, Noting(Nobody()), change=terms.change)
         except (PolicyError, PlanRefused) as error:
             raise Failure(str(error), getattr(error, "hint", "")) from error
         keep = partial(orders.keep_plan, archive=str(archive), operator=self._operator, wall_s=time.time())
@@ -126,6 +139,7 @@ class LiveDesk:
                 policy=made.policy,
                 on_progress=on_progress,
                 shipping=shipping_by(self._home, made),
+                change=made.number,
             )
             executor = Executor(id_, book=self._book, nodes=nodes, operator=self._operator, wall_s=time.time)
             ended = await executor.run()

@@ -16,6 +16,7 @@ from console.delivery.gate import ShadowOrder
 from console.delivery.shadow import begin
 from console.rollout.alike import ContextSample
 from console.rollout.gates import Sample
+from console.rollout.numbered import Numbered
 from console.rollout.policy import Policy
 from console.transfer.shipping import Shipping
 from nodeagent.protocol import Deployment, Status, Trend
@@ -63,7 +64,7 @@ class Nodes(Protocol):
 
 
 class LiveNodes:
-    """Over a fleet's links. `on_progress` hears of uploads."""
+    """Over a fleet's links. `on_progress` hears of uploads; `change`: the number that every write carries."""
 
     def __init__(
         self,
@@ -74,8 +75,10 @@ class LiveNodes:
         policy: Policy,
         on_progress: Callable[[Progress], None] = lambda _: None,
         shipping: Shipping = deploy.WHOLE,
+        change: str = "",
     ) -> None:
-        self._fleet, self._archive, self._operator = fleet, archive, operator
+        self._fleet: Reach = Numbered(fleet, change) if change else fleet
+        self._archive, self._operator = archive, operator
         self._scores, self._on_progress = policy.gate.score_share_rise_max is not None, on_progress
         self._gate, self._shadow = policy.recorder.order(), policy.shadow.order() or ShadowOrder()
         self._shipping = shipping

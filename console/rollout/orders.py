@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from console.rollout.outcomes import ABORTED, deployment_id
-from console.rollout.plan import Plan
+from console.rollout.outline import names_in_short
+from console.rollout.plan import Plan, read_plan
+from nodeagent.protocol import ASKS_NUMBER
 from store.rollouts import RolloutRow, Rollouts, TargetRow, WaveRow
 
 RETRIED = ("failed", "interrupted", "unconfirmed")
@@ -66,11 +68,17 @@ def find(rows: Rollouts, text: str) -> RolloutRow:
     )
 
 
-def start(rows: Rollouts, id_: str, *, wall_s: float) -> None:
-    """Lets a planned rollout run. Raises OrderRefused."""
+def start(rows: Rollouts, id_: str, *, wall_s: float, brings: str = "") -> None:
+    """Lets a planned rollout run. `brings`: a change number or an emergency that its plan has not. Raises OrderRefused,
+    also where nodes ask for a number and there is none: before the first of them says so.
+    """
     row = find(rows, id_)
     if row.state != "planned":
         raise OrderRefused(f"{row.id} is {row.state}", f"outstation rollout resume {row.id}")
+    made = read_plan(row.plan, row.digest)
+    if (asking := made.asking(ASKS_NUMBER)) and not (made.number or brings):
+        text = f"{names_in_short(asking)} ask for a change number, and the plan has none"
+        raise OrderRefused(text, "plan again: outstation rollout plan --change NUMBER")
     rows.set_rollout(row.id, wall_s=wall_s, state="running", why="")
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import msgspec
 
 from console import figures
 from console.link.seeds import JUMP
 from console.rollout.plan import Plan
+from nodeagent.protocol import ASKS_NUMBER, ASKS_PERSON
 
 # Preflight, recorder gate, the switch and a login, as a node of ordinary size does them.
 SWITCH_S = 15.0
+NAMES_SHOWN = 8
 
 
 class Crossing(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,7 +35,8 @@ class Outline(msgspec.Struct, frozen=True, kw_only=True):
     """`bytes_max`: what a node holds already is not sent. `least_s`: without uploads, retries and maintenance windows.
 
     `upload_s`: so many bytes at the policy's budget. `groups`: node -> its redundancy group; `logins`: node -> what
-    its login needs a person for.
+    its login needs a person for. `change`: the number that every write carries; `asks_number`, `asks_person`: the
+    nodes whose policy asks for one, or for a second person's signature.
     """
 
     policy: str
@@ -54,6 +58,9 @@ class Outline(msgspec.Struct, frozen=True, kw_only=True):
     budget: str = ""
     upload_s: float | None = None
     crossings: tuple[Crossing, ...] = ()
+    change: str = ""
+    asks_number: tuple[str, ...] = ()
+    asks_person: tuple[str, ...] = ()
 
 
 def outline(plan: Plan) -> Outline:
@@ -79,7 +86,27 @@ def outline(plan: Plan) -> Outline:
         budget=policy.transfer.budget,
         upload_s=_seconds(plan, len(plan.nodes)),
         crossings=crossings(plan),
+        change=plan.number,
+        asks_number=plan.asking(ASKS_NUMBER),
+        asks_person=plan.asking(ASKS_PERSON),
     )
+
+
+def change_lines(told: Outline) -> list[str]:
+    """Under which number the nodes are changed, and what they ask for that is not there yet."""
+    lines = [f"{told.change}, in every node's ledger"] if told.change else []
+    if told.asks_number and not told.change:
+        names = names_in_short(told.asks_number)
+        lines.append(f"NO NUMBER, and {names} will refuse without one: plan again with --change NUMBER")
+    if told.asks_person:
+        lines.append(f"a second person signs for {names_in_short(told.asks_person)}: outstation approve")
+    return lines
+
+
+def names_in_short(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return ", ".join(names[:NAMES_SHOWN]) + more
 
 
 def crossings(plan: Plan) -> tuple[Crossing, ...]:

@@ -24,7 +24,7 @@ class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What was known of a node when the plan was made. `fits` None: nobody asked its passport.
 
     `why_not`: why it was not reached; `person`: what its login needs a person for; `rtt_s` of a whole request;
-    `jumps`: the hosts on the way, outermost first.
+    `jumps`: the hosts on the way, outermost first; `asks`: what its policy asks of a change, as its passport has it.
     """
 
     name: str
@@ -44,6 +44,7 @@ class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
     fix: str = ""
     rtt_s: float = 0.0
     jumps: tuple[str, ...] = ()
+    asks: tuple[str, ...] = ()
 
 
 class BundleFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +57,10 @@ class BundleFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlannedNode(msgspec.Struct, frozen=True, kw_only=True):
-    """A node of the plan. `group`: its redundancy group; `before`: the version and digest that run there now."""
+    """A node of the plan. `group`: its redundancy group; `before`: the version and digest that run there now.
+
+    `asks`: what its policy asks of a change; unset where that is nothing, as in plans from before there was such.
+    """
 
     name: str
     node_id: str
@@ -68,6 +72,7 @@ class PlannedNode(msgspec.Struct, frozen=True, kw_only=True):
     before_digest: str = ""
     person: str = ""
     jumps: tuple[str, ...] = ()
+    asks: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class PlannedWave(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,7 +93,11 @@ class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All of it. Nothing in it depends on when it was made."""
+    """All of it. Nothing in it depends on when it was made.
+
+    `change`: its number in the plant's own books, for every node's ledger; unset without one, so that a plan from
+    before there were any is the same bytes.
+    """
 
     format: int = FORMAT
     policy: Policy
@@ -96,6 +105,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     waves: tuple[PlannedWave, ...]
     nodes: tuple[PlannedNode, ...]
     left_out: tuple[LeftOut, ...] = ()
+    change: str | msgspec.UnsetType = msgspec.UNSET
 
     def encoded(self) -> bytes:
         """The bytes that are stored and hashed."""
@@ -110,6 +120,15 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     def logins(self) -> tuple[PlannedNode, ...]:
         """Nodes whose login needs a person."""
         return tuple(node for node in self.nodes if node.person)
+
+    @property
+    def number(self) -> str:
+        """The change number, "" without one."""
+        return "" if self.change is msgspec.UNSET else self.change
+
+    def asking(self, item: str) -> tuple[str, ...]:
+        """The nodes whose policy asks for that (`nodeagent.protocol.ASKS_NUMBER`, `ASKS_PERSON`)."""
+        return tuple(node.name for node in self.nodes if node.asks is not msgspec.UNSET and item in node.asks)
 
     def node(self, name: str) -> PlannedNode:
         """The node of that name. Raises KeyError."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
+import msgspec
+
 from console.rollout.plan import BundleFacts, LeftOut, NodeFacts, Plan, PlannedNode, PlannedWave, failures_max
 from console.rollout.policy import Policy, percent_or_count
+from nodeagent.protocol import CHANGE_NUMBER_PATTERN, CHANGE_NUMBER_WORDS
 
 Wave = tuple[str, list[NodeFacts]]
 
@@ -19,8 +23,13 @@ class PlanRefused(Exception):
         self.hint = hint
 
 
-def plan(policy: Policy, facts: Sequence[NodeFacts], bundle: BundleFacts) -> Plan:
-    """Raises PlanRefused where no node is left, or a named canary is not among those selected."""
+def plan(policy: Policy, facts: Sequence[NodeFacts], bundle: BundleFacts, *, change: str = "") -> Plan:
+    """Raises PlanRefused where no node is left, or a named canary is not among those selected.
+
+    `change`: the number of it all in the plant's own books.
+    """
+    if wrong := wrong_number(change):
+        raise PlanRefused(wrong, "--change NUMBER")
     groups = _groups(policy, facts)
     chosen: list[NodeFacts] = []
     left_out: list[LeftOut] = []
@@ -54,6 +63,7 @@ def plan(policy: Policy, facts: Sequence[NodeFacts], bundle: BundleFacts) -> Pla
             for fact in members
         ),
         left_out=tuple(sorted(left_out, key=lambda item: item.name)),
+        change=change.strip() or msgspec.UNSET,
     )
 
 
@@ -74,7 +84,15 @@ def _planned(fact: NodeFacts, wave: int, group: str, bundle: BundleFacts) -> Pla
         before_digest=before.digest if before else "",
         person=fact.person,
         jumps=fact.jumps,
+        asks=fact.asks or msgspec.UNSET,
     )
+
+
+def wrong_number(change: str) -> str:
+    """What is wrong with a change number; "" for one that can be kept, and for none."""
+    if change.strip() and not re.fullmatch(CHANGE_NUMBER_PATTERN, change.strip()):
+        return f"a change number is {CHANGE_NUMBER_WORDS}"
+    return ""
 
 
 # ---------------------------------------------------------------- who

@@ -9,20 +9,28 @@ from msgspec.structs import replace
 from console.delivery.deploy import Clients
 from console.fleet.view import NodeAddress
 from console.rollout.plan import BundleFacts, Plan
-from console.rollout.planner import plan
+from console.rollout.planner import PlanRefused, plan, wrong_number
 from console.rollout.policy import Policy
 from console.rollout.survey import Noting, survey
 from store.archive import Archive
 
 
 async def planned(
-    fleet: Clients, addresses: Sequence[NodeAddress], policy: Policy, archive: Archive, noted: Noting
+    fleet: Clients,
+    addresses: Sequence[NodeAddress],
+    policy: Policy,
+    archive: Archive,
+    noted: Noting,
+    *,
+    change: str = "",
 ) -> Plan:
-    """Asks, then computes; nothing is changed and nothing stored. Raises PlanRefused."""
+    """Asks, then computes; nothing is changed and nothing stored. `change`: its number. Raises PlanRefused."""
+    if wrong := wrong_number(change):
+        raise PlanRefused(wrong, "--change NUMBER")
     facts = await survey(fleet, addresses, policy, archive, noted)
     told, size_bytes = archive.facts(), sum(size for _, size in archive.blobs.values())
     bundle = BundleFacts(name=told.name, version=told.version, digest=archive.manifest_digest, size_bytes=size_bytes)
-    return plan(policy, facts, bundle)
+    return plan(policy, facts, bundle, change=change)
 
 
 def narrowed(policy: Policy, nodes: Sequence[str]) -> Policy:

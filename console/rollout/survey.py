@@ -17,7 +17,7 @@ from console.rollout.plan import NodeFacts, Running
 from console.rollout.planner import selected
 from console.rollout.policy import Policy
 from console.seat.prompts import Prompter
-from nodeagent.protocol import Status
+from nodeagent.protocol import ASKS_NUMBER, ASKS_PERSON, Status
 from store.archive import Archive
 
 AT_ONCE = 16
@@ -89,6 +89,7 @@ async def _ask(fleet: Clients, fact: NodeFacts, policy: Policy, archive: Archive
         fits=passport.fits,
         unfit="; ".join(f"{item.name}: {item.text}" for item in wrong),
         fix="; ".join(item.fix for item in wrong if item.fix),
+        asks=tuple(item.name for item in passport.items if item.name in (ASKS_NUMBER, ASKS_PERSON)),
     )
 
 

@@ -16,9 +16,10 @@ from console.fleet.checks import Checked
 from console.fleet.view import NodeView
 from console.rollout.desk import Order
 from console.rollout.planner import PlanRefused
-from console.rollout.policy import parse_policy
+from console.rollout.policy import PolicyError, parse_policy
 from console.rollout.presets import PRESETS, PolicyEntry
 from console.rollout.report import Report
+from console.rollout.terms import PlanTerms
 from console.sample.checks import sample_checks
 from console.sample.fleet import SampleFleet, log_lines
 from console.sample.plant import WALL_S, digest_of, on_trial
@@ -109,6 +110,7 @@ class SampleOperations(SampleShelf):
         self.catalog = list(CATALOG)
         self._deployments: dict[str, list[Deployment]] = {}
         self.labels: dict[int, str] = {}
+        self.terms = PlanTerms()
         self.ordered: list[tuple[str, Order]] = []
         self.proved = False
         self.step_s = 0.0
@@ -133,12 +135,12 @@ class SampleOperations(SampleShelf):
     async def policies(self) -> list[PolicyEntry]:
         return list(PRESETS)
 
-    async def plan_rollout(self, digest: str, policy: str, nodes: Sequence[str]) -> str:
-        entry = self._entry(digest)
+    async def plan_rollout(self, digest: str, policy: str, nodes: Sequence[str], terms: PlanTerms) -> str:
+        entry, self.terms = self._entry(digest), terms
         try:
-            made = sample_plan(self._fleet.views(), entry, parse_policy(policy), nodes)
-        except PlanRefused as error:
-            raise OperationFailed("plan a rollout failed", why=[str(error), error.hint]) from error
+            made = sample_plan(self._fleet.views(), entry, terms.over(parse_policy(policy)), nodes, change=terms.change)
+        except (PlanRefused, PolicyError) as error:
+            raise OperationFailed("plan a rollout failed", why=[str(error), getattr(error, "hint", "")]) from error
         self.reports.insert(0, made)
         return made.id
 

@@ -32,11 +32,13 @@ def sample_reports() -> list[Report]:
     ]
 
 
-def sample_plan(views: Mapping[str, NodeView], entry: BundleEntry, policy: Policy, nodes: Sequence[str]) -> Report:
+def sample_plan(
+    views: Mapping[str, NodeView], entry: BundleEntry, policy: Policy, nodes: Sequence[str], *, change: str = ""
+) -> Report:
     """A plan that was just made over the sample fleet. Raises PlanRefused."""
     facts = [_fact(view) for view in views.values()]
     told = BundleFacts(name=entry.name, version=entry.version, digest=entry.digest, size_bytes=entry.size_bytes)
-    made = plan(narrowed(policy, nodes), facts, told)
+    made = plan(narrowed(policy, nodes), facts, told, change=change)
     id_ = f"{entry.name}-{entry.version}-{made.digest[7:13]}"
     row = RolloutRow(id_, made.digest, made.encoded(), "", "planned", "", "", "alice", WALL_S, WALL_S)
     targets = [TargetRow(id_, node.name, node.wave) for node in made.nodes]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from console import figures
 from console.delivery.gate import percent
-from console.rollout.outline import Outline, transfer_lines
+from console.rollout.outline import Outline, change_lines, transfer_lines
 from console.rollout.report import Report
 from widgets.cells import pad, wrap
 from widgets.look import Spans
@@ -43,6 +43,7 @@ def _pairs(told: Outline, width: int) -> list[Spans]:
     gate = f"tried on {told.recorder_rows:,} records of each node, {percent(told.agreement_min)} agree"
     parts = (
         ("policy", told.policy or "no name"),
+        *(("change", line) for line in change_lines(told)),
         ("sends", f"at most {figures.size(told.bytes_max)}, {figures.size(told.bundle_bytes)} a node; {sent}"),
         ("takes", f"at least {figures.countdown(told.least_s)}, without uploads; {told.concurrency} nodes at once"),
         *(("transfer", line) for line in transfer_lines(told)),

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from console.rollout.presets import PolicyEntry
+from console.rollout.terms import PlanTerms
 from console.screens.deploy import ChooseView
 from console.screens.policies import PolicyView
 from console.seat.operations import BundleEntry, OnStep
@@ -28,13 +29,16 @@ def _chosen(seat: Seat, nodes: tuple[str, ...], entry: object) -> None:
         seat.push_screen(PolicyView(seat.look, entry, nodes), partial(_agreed, seat, nodes, entry))
 
 
-def _agreed(seat: Seat, nodes: tuple[str, ...], entry: BundleEntry, policy: object) -> None:
-    if not isinstance(policy, PolicyEntry):
+def _agreed(
+    seat: Seat, nodes: tuple[str, ...], entry: BundleEntry, chosen: tuple[PolicyEntry, PlanTerms] | None
+) -> None:
+    if chosen is None:
         return
+    policy, terms = chosen
     operations = seat.operations
 
     async def make(on_step: OnStep) -> str:
-        return await operations.plan_rollout(entry.digest, policy.text, nodes)
+        return await operations.plan_rollout(entry.digest, policy.text, nodes, terms)
 
     seat.say(f"asking {len(nodes) or 'the'} nodes about {entry.title}")
     seat.begin("rollout", f"plan {entry.title}", "", make, then=partial(_planned, seat))

@@ -8,12 +8,16 @@ from textual import events
 from textual.widget import Widget
 
 from console import figures
-from console.rollout.policy import Policy, parse_policy
+from console.rollout.planner import wrong_number
+from console.rollout.policy import Policy, PolicyError, parse_policy
 from console.rollout.presets import PolicyEntry
+from console.rollout.terms import PlanTerms
+from console.screens.fieldrow import FieldRow
 from console.screens.view import View
 from console.seat.messages import WorkChanged
 from console.seat.operations import BundleEntry
 from widgets.cells import wrap
+from widgets.entry import EntryField
 from widgets.look import Look, Spans
 from widgets.table import Column, Row, Table
 
@@ -28,19 +32,22 @@ LIST_LINES_MAX = 9
 
 
 class PolicyView(View):
-    """Dismissed with a PolicyEntry, or with None."""
+    """Dismissed with a PolicyEntry and the PlanTerms over it, or with None. `tab` goes to the fields and back."""
 
     def __init__(self, look: Look, entry: BundleEntry, nodes: Sequence[str]) -> None:
         where = f"{len(nodes)} marked nodes" if nodes else "every node that runs it"
-        keys = (("enter", "ask the nodes and plan"), ("esc", "back"))
+        keys = (("enter", "ask the nodes and plan"), ("tab", "change, seed, budget"), ("esc", "back"))
         super().__init__(look, f"Roll {entry.title} out to {where}: how", keys=keys)
         self.table = Table(COLUMNS, self._row, look)
         self.table.empty = ("The policies are being read.",)
         self.text.can_focus = False
         self.entries: dict[str, PolicyEntry] = {}
+        self.change = FieldRow(look, "change", hint="its number in your books, for every node's ledger")
+        self.seed = FieldRow(look, "seed", hint="a node, or jump: a thin link is crossed once; else the policy's")
+        self.budget = FieldRow(look, "budget", hint="of all uploads together, such as 2MB/s; else the policy's")
 
     def body(self) -> Iterable[Widget]:
-        return (self.title_row, self.table, self.text)
+        return (self.title_row, self.table, self.change, self.seed, self.budget, self.text)
 
     def opened(self) -> None:
         super().opened()
@@ -87,9 +94,26 @@ class PolicyView(View):
 
     def key_enter(self, event: events.Key) -> None:
         event.stop()  # It was meant for this view, and not for the screen that comes to light.
+        self._choose()
+
+    def on_input_submitted(self, event: EntryField.Submitted) -> None:
+        event.stop()
+        self._choose()
+
+    def _choose(self) -> None:
         entry = self.entries.get(self.table.key or "")
-        if entry is not None and not entry.wrong:
-            self.dismiss(entry)
+        if entry is None or entry.wrong:
+            return
+        terms = PlanTerms(self.change.typed, self.seed.typed, self.budget.typed)
+        try:
+            terms.over(parse_policy(entry.text))
+        except PolicyError as error:
+            self.say(str(error), "warn")
+            return
+        if wrong := wrong_number(terms.change):
+            self.say(wrong, "warn")
+        else:
+            self.dismiss((entry, terms))
 
 
 def waves_words(policy: Policy) -> str:

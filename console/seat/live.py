@@ -34,6 +34,7 @@ from console.home import Home
 from console.rollout.desk import LiveDesk, Order
 from console.rollout.presets import PolicyEntry
 from console.rollout.report import Report
+from console.rollout.terms import PlanTerms
 from console.seat.live_shelf import LiveShelf
 from console.seat.operations import TREND_POINTS, BundleEntry, OnStep, OperationFailed, Step
 from console.seat.prompts import Prompter
@@ -212,11 +213,11 @@ class LiveOperations(LiveShelf):
     async def policies(self) -> list[PolicyEntry]:
         return await self._guarded("read policies", "", self._desk.policies())
 
-    async def plan_rollout(self, digest: str, policy: str, nodes: Sequence[str]) -> str:
+    async def plan_rollout(self, digest: str, policy: str, nodes: Sequence[str], terms: PlanTerms) -> str:
         async def make() -> str:
             path = await self._archive_path(digest)
             addresses = [view.address for view in self._fleet.views().values()]
-            return await self._desk.plan(policy, nodes, path, self._fleet, addresses)
+            return await self._desk.plan(policy, nodes, path, self._fleet, addresses, terms)
 
         return await self._guarded("plan a rollout", "", make())
 

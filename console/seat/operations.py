@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from console.rollout.desk import Order
     from console.rollout.presets import PolicyEntry
     from console.rollout.report import Report
+    from console.rollout.terms import PlanTerms
 
 
 TREND_POINTS: Final = 360
@@ -141,8 +142,8 @@ class Operations(Shelf, Protocol):
         """How a rollout may go: files of this console, then those that come with the program."""
         ...
 
-    async def plan_rollout(self, digest: str, policy: str, nodes: Sequence[str]) -> str:
-        """Asks the nodes and stores a plan; nothing on a node changes. The rollout's id."""
+    async def plan_rollout(self, digest: str, policy: str, nodes: Sequence[str], terms: PlanTerms) -> str:
+        """Asks the nodes and stores a plan of the policy under `terms`; nothing on a node changes. The rollout's id."""
         ...
 
     async def order_rollout(self, id_: str, order: Order, *, on_step: OnStep) -> Report | None:

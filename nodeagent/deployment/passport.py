@@ -12,7 +12,7 @@ from typing import Any
 from nodeagent.deployment import bindings as bindings_
 from nodeagent.deployment import write_conflicts
 from nodeagent.deployment.arriving import Seen, judge_inputs
-from nodeagent.protocol import Passport, PassportItem
+from nodeagent.protocol import ASKS_NUMBER, ASKS_PERSON, Passport, PassportItem
 
 # onnxruntime release -> (newest ai.onnx opset, newest IR version), from its release notes and the ONNX version table.
 RUNTIMES: dict[tuple[int, int], tuple[int, int]] = {
@@ -34,7 +34,7 @@ class NodeFacts:
     """What the node is and has; None: not known. `held`: whole blobs, `endpoints`: address -> other bundles on it.
 
     `arriving`: tags as they are seen now; `kept_bytes`: of all blobs that are here; `trial`, `hold`: the one that runs
-    now, in words; `written`: the places that each active bundle writes.
+    now, in words; `written`: the places that each active bundle writes; `asks_*`: what its policy asks of a change.
     """
 
     runtime: str | None
@@ -53,6 +53,8 @@ class NodeFacts:
     trial: str = ""
     hold: str = ""
     written: Mapping[str, set[str]] = dataclasses.field(default_factory=dict)
+    asks_number: bool = False
+    asks_person: bool = False
 
 
 def judge(facts: Mapping[str, Any], blob_sizes: Mapping[str, int], node: NodeFacts) -> Passport:
@@ -69,6 +71,7 @@ def judge(facts: Mapping[str, Any], blob_sizes: Mapping[str, int], node: NodeFac
         *filter(None, [judge_inputs(list(facts.get("tags") or ()), node.arriving)]),
         _trust(node),
         _service(node),
+        *_asked(node),
         *_under_way(node),
     ]
     return Passport(fits=all(item.verdict != "no" for item in items), items=items)
@@ -189,6 +192,18 @@ def _service(node: NodeFacts) -> PassportItem:
             fix="Lift it, by name and reason.",
         )
     return PassportItem(name="service", verdict="yes", text="in service")
+
+
+def _asked(node: NodeFacts) -> list[PassportItem]:
+    """What the switch has to bring along here, which no console can know before it is refused."""
+    items = []
+    if node.asks_number:
+        text, fix = "this node asks for a change number", "Give it: --change NUMBER."
+        items.append(PassportItem(name=ASKS_NUMBER, verdict="warn", text=text, fix=fix))
+    if node.asks_person:
+        text, fix = "this node asks for a second person's signature", "Another person: outstation approve, --key FILE."
+        items.append(PassportItem(name=ASKS_PERSON, verdict="warn", text=text, fix=fix))
+    return items
 
 
 def _under_way(node: NodeFacts) -> list[PassportItem]:

@@ -86,6 +86,8 @@ class PassportHandlers:
             trial="" if trial is None else f"{trial.bundle} {trial.version} is in its trial ({trial.id})",
             hold="" if hold is None else f"{hold.by}: {hold.reason}",
             written=await write_conflicts.written(self.parts),
+            asks_number=self.parts.settings.policy.change_number,
+            asks_person=self.parts.settings.policy.second_person,
         )
 
 

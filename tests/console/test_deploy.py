@@ -18,10 +18,13 @@ from console.delivery import upload as uploading
 from console.delivery.deploy import DeployFailed, Progress, check_passport, confirm, deploy, rollback, surely
 from console.delivery.gate import GateOrder
 from console.delivery.lease import RENEW_AFTER_S, held_lease
+from console.delivery.mandate import Mandate
 from console.delivery.upload import Meter, next_piece_bytes
 from console.fleet.view import LinkState
 from console.link.errors import LinkError
 from console.link.transport import Answer
+from console.rollout.nodes import LiveNodes
+from console.rollout.policy import Policy, Recorder
 from nodeagent.protocol import (
     CHUNK_BYTES_MAX,
     ERRORS,
@@ -63,8 +66,9 @@ class Node:
         self.holder = ""
         self.gate: dict[str, Any] | None = None
         self.fits = True
-        self.facts: dict[str, Any] = {}
+        self.written: list[tuple[str, dict[str, Any]]] = []
         self.logins = 0
+        self.mandate: Mandate | None = None
         self.lose_before: list[str] = []
         self.lose_after: list[str] = []
         self.refuse: dict[str, str] = {}
@@ -72,6 +76,8 @@ class Node:
     async def request(self, method: str, target: str, *, body: Any = None, timeout_s: float) -> Answer:
         path, _, query = target.removeprefix("/agent/v1").partition("?")
         verb = f"{method} {path.split('/')[1]}" + (f"/{path.rsplit('/', 1)[1]}" if method == "POST" else "")
+        if method == "POST":
+            self.written.append((verb, msgspec.json.decode(body)))
         if verb in self.lose_before:
             self.lose_before.remove(verb)
             raise LOST
@@ -95,7 +101,6 @@ class Node:
         self.log.append(f"{method} {parts[0]}" + (f" {parts[2]}" if len(parts) > 2 else ""))
         if parts[0] == "passport":
             verdict = "yes" if self.fits else "no"
-            self.facts = msgspec.json.decode(body)["facts"]
             item = PassportItem(name="memory", verdict=verdict, text="needs 2 GB, has 1 GB", fix="a smaller model")
             return Passport(fits=self.fits, items=[item])
         if parts[0] == "lease":
@@ -162,12 +167,12 @@ class Node:
     # -- Reach
 
     def client(self, name: str) -> AgentClient:
-        return AgentClient(self, name)
+        return AgentClient(self, name, mandate=self.mandate)
 
     @asynccontextmanager
     async def _borrowed(self, name: str) -> AsyncIterator[AgentClient]:
         self.logins += 1
-        yield AgentClient(self, name)
+        yield AgentClient(self, name, mandate=self.mandate)
 
     bulk_client = fresh_client = _borrowed
 
@@ -242,7 +247,7 @@ def test_a_passport_is_asked_with_the_pipelines_text_for_the_places_that_it_writ
 ) -> None:
     with open_archive() as archive:
         asyncio.run(check_passport(node.client("press-07"), archive))
-    assert node.facts["pipeline"] == PIPELINE.decode()
+    assert node.written[-1][1]["facts"]["pipeline"] == PIPELINE.decode()
 
 
 def test_the_passport_of_an_unsigned_bundle_says_so_with_what_to_do(node: Node, open_archive: Any) -> None:
@@ -254,6 +259,26 @@ def test_the_passport_of_an_unsigned_bundle_says_so_with_what_to_do(node: Node, 
         assert [(item.verdict, item.fix) for item in lines] == (
             [] if signed else [("warn", "sign it with `outstation bundle sign`")]
         )
+
+
+@pytest.mark.parametrize(("planned", "sent"), [("CHG-4711", "CHG-4711"), ("", "OWN-1")])
+def test_every_write_of_a_rollout_carries_the_number_that_its_plan_was_made_under(
+    node: Node, open_archive: Any, planned: str, sent: str
+) -> None:
+    async def run() -> None:
+        nodes = LiveNodes(node, archive, operator="ada", policy=Policy(recorder=Recorder(rows=0)), change=planned)
+        await nodes.stage("press-07", "r-1", 60.0)
+        await nodes.activate("press-07", "r-1")
+        await nodes.confirm("press-07", "r-1")
+
+    node.mandate = Mandate(change_number="OWN-1")
+    with open_archive() as archive:
+        asyncio.run(run())
+    verbs = [verb for verb, _ in node.written]
+    assert {"POST deployments/deployments", "POST deployments/activate", "POST deployments/confirm"} <= set(verbs)
+    numbers = {verb: body.get("change_number", "") for verb, body in node.written if "deployments" in verb}
+    assert set(numbers.values()) == {sent}, numbers
+    assert node.logins == 2, "the bytes and the confirm, each over a login of its own"
 
 
 def test_an_unsigned_bundle_is_not_even_offered(node: Node, open_archive: Any) -> None:

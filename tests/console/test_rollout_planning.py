@@ -73,6 +73,25 @@ def test_a_plan_of_nodes_that_get_nothing_is_refused_with_the_reason() -> None:
     assert len(operations.reports) == 3
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_change_number_seed_and_budget_are_typed_below_the_policies_and_stand_in_the_plan(
+    size: tuple[int, int],
+) -> None:
+    fields = ("tab", *"CHG-7", "tab", *"jump", "tab", *"2MB/s", "enter")
+    text, operations = play("asterisk", "D", "enter", *fields, size=size)
+    assert "CHG-7, in every node's ledger" in text
+    assert "2MB/s together" in text
+    told = operations.reports[0].outline
+    assert (told.change, told.budget, operations.terms.seed) == ("CHG-7", "2MB/s", "jump")
+
+
+@pytest.mark.parametrize(("typed", "words"), [(("tab", "minus"), "a change number is"), (("tab",) * 3, "budget")])
+def test_what_cannot_be_is_said_in_the_form_and_nothing_is_planned(typed: tuple[str, ...], words: str) -> None:
+    text, operations = play("asterisk", "D", "enter", *typed, "x", "enter")
+    assert words in text
+    assert len(operations.reports) == 3
+
+
 def test_past_the_gate_is_ordered_by_the_end_of_the_id_and_only_in_operate() -> None:
     _, operations = play("3", "down", "down", "P")
     assert operations.ordered == []

@@ -131,6 +131,15 @@ def test_room_is_told_in_gigabytes_where_there_are_that_many() -> None:
     assert texts["disk"].endswith(" MB kept, 12.4 GB free")
 
 
+def test_what_the_nodes_policy_asks_of_a_change_is_said_and_does_not_stop_the_bytes() -> None:
+    node = dataclasses.replace(NODE, asks_number=True, asks_person=True)
+    found = {item.name: item for item in judge(FACTS, SIZES, node).items}
+    assert (found["change number"].verdict, found["second person"].verdict) == ("warn", "warn")
+    assert "--change" in found["change number"].fix
+    assert judge(FACTS, SIZES, node).fits
+    assert not {"change number", "second person"} & verdicts().keys()
+
+
 WRITES = """
 [[sink]]
 type = "modbus.write"

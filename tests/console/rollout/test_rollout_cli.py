@@ -140,3 +140,32 @@ def test_a_plan_with_a_seed_tells_that_the_bundle_crosses_once_to_it(lab: Any, s
 def test_a_long_wave_is_told_by_its_first_names(lab: Any) -> None:
     made = plan(parse_policy("[waves]\ncanary = 0"), [lab.fact(f"n{n:02}") for n in range(20)], lab.bundle)
     assert any("n07 and 12 more" in line for line in plan_lines("r", made))
+
+
+def keep(home: Home, lab: Any, change: str) -> str:
+    """A stored plan of one node that asks for a change number."""
+    made = plan(parse_policy(""), [lab.fact("n0", asks=("change number",))], lab.bundle, change=change)
+    with Rollouts(home.catalog) as rows:
+        return orders.keep_plan(rows, made, archive="pump.ostn", operator="ada", wall_s=1.0)
+
+
+def test_a_plan_is_read_with_its_change_number_and_carried_out_under_no_other(cli: Run, home: Home, lab: Any) -> None:
+    id_ = keep(home, lab, "CHG-1")
+    assert "  change CHG-1, in every node's ledger" in cli("show", id_)[1]
+    for words in (("start",), ("resume",), ("retry",), ("abort", "--keep")):
+        code, _, err = cli(*words, id_, "--yes", "--change", "CHG-2")
+        assert code == 2
+        assert "was planned under the change number CHG-1" in err
+    assert json.loads(cli("list", "--json")[1])[0]["state"] == "planned"
+
+
+def test_a_plan_without_the_number_that_its_nodes_ask_for_is_not_started(cli: Run, home: Home, lab: Any) -> None:
+    id_ = keep(home, lab, "")
+    assert "  change NO NUMBER, and n0 will refuse without one" in cli("show", id_)[1]
+    code, _, err = cli("start", id_, "--yes")
+    assert code == 1
+    assert "n0 ask for a change number, and the plan has none" in err
+    assert "outstation rollout plan --change NUMBER" in err
+    with Rollouts(home.catalog) as rows:
+        orders.start(rows, id_, wall_s=2.0, brings="CHG-1")
+        assert orders.find(rows, id_).state == "running"

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from console.rollout.outline import change_lines, outline
 from console.rollout.plan import NodeFacts, Plan, Running, read_plan
 from console.rollout.planner import PlanRefused, plan
 from console.rollout.policy import Failures, Policy, Redundancy, Select, TrialRules, Waves, percent_or_count
@@ -179,3 +180,29 @@ def test_every_selected_node_is_in_one_wave_or_left_out_and_groups_stay_apart(
     random.shuffle(shuffled)
     assert plan(policy, shuffled, lab.bundle).encoded() == found.encoded()
     assert msgspec.json.decode(found.encoded(), type=Plan) == found
+
+
+def test_a_change_number_is_part_of_the_plan_and_a_plan_without_one_is_what_it_was_before(lab: Any) -> None:
+    without, under = plan(Policy(), facts(2), lab.bundle), plan(Policy(), facts(2), lab.bundle, change=" CHG-1 ")
+    assert (without.number, under.number) == ("", "CHG-1")
+    assert read_plan(under.encoded(), under.digest) == under
+    assert under.digest not in (without.digest, plan(Policy(), facts(2), lab.bundle, change="CHG-2").digest)
+    assert b"change" not in without.encoded()
+    assert b"asks" not in without.encoded()
+
+
+@pytest.mark.parametrize("number", ["x" * 65, "a\nb", "-1", "\x1b[2J"])
+def test_a_change_number_that_no_node_would_take_is_refused_before_any_is_asked(number: str, lab: Any) -> None:
+    with pytest.raises(PlanRefused, match="a change number is 1 to 64 letters"):
+        plan(Policy(), facts(2), lab.bundle, change=number)
+
+
+def test_nodes_that_ask_for_a_number_or_a_second_person_are_named_in_the_plan(lab: Any) -> None:
+    nodes = [lab.fact("n00"), lab.fact("n01", asks=("change number", "second person"))]
+    without, under = plan(Policy(), nodes, lab.bundle), plan(Policy(), nodes, lab.bundle, change="CHG-1")
+    assert change_lines(outline(without)) == [
+        "NO NUMBER, and n01 will refuse without one: plan again with --change NUMBER",
+        "a second person signs for n01: outstation approve",
+    ]
+    assert change_lines(outline(under))[0] == "CHG-1, in every node's ledger"
+    assert change_lines(outline(plan(Policy(), nodes[:1], lab.bundle))) == []
