@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Literal
 
 from nodeagent.deployment import admission, reachability
-from nodeagent.deployment.deployment import Event, Transition
+from nodeagent.deployment.deployment import Event, Transition, step
 from nodeagent.deployment.switcher import UNUSABLE
 from nodeagent.deployment.transitions import Details, Fence
 from nodeagent.deployment.trial_watch import TrialWatch, watch
@@ -210,8 +210,7 @@ class Trial:
             return row
         if not trial.retry_us:
             self._log("error", f"{row.bundle}: {event}, and the row cannot be written: {error}")
-            async with self._parts.switcher.lock:
-                await self._parts.switcher.ensure(row.bundle, row.previous_revision, trial=False)
+            await self._parts.switcher.act(row, step(DeploymentState.TRIAL, event))
         trial.retry_us = self._parts.clock.boottime_us() + UNWRITTEN_AGAIN_US
         return row
 

@@ -82,11 +82,15 @@ class Listeners:
         return self._keep("tcp", sock)
 
     def close(self, name: str) -> None:
-        """Closes and unlinks one socket; an unknown name is nothing to do."""
+        """Closes and unlinks one socket; an unknown name is nothing to do.
+
+        On a disk that only reads the file stays, on which nobody listens: a launcher does not end for that.
+        """
         sock = self._sockets.pop(name, None)
         if sock is not None:
             sock.close()
-            self.path(name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self.path(name).unlink(missing_ok=True)
 
     def close_all(self) -> None:
         for name in list(self._sockets):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import errno
 import os
 import socket
 import traceback
@@ -28,6 +29,7 @@ from nodeagent.worker.plant import Plant
 from nodeagent.worker.plant_right import PlantRight
 from nodeagent.worker.shadow import Said
 from nodeagent.worker.stats import Rates, WorkerStats
+from store.errors import ReadOnly
 from store.recorder import Recorder
 from store.segment import Row
 
@@ -149,7 +151,13 @@ class BundleWorker:
                     self._plant.engine.restore(left.engine_state)
                 except StateRefused as error:
                     self._log("warning", f"state of the previous worker: {error}")
-        self._recorder = await asyncio.to_thread(self._new_recorder)
+        try:
+            self._recorder = await asyncio.to_thread(self._new_recorder)
+        except (OSError, ReadOnly) as error:
+            if not _is_read_only_disk(error):
+                raise
+            # A way back on a disk that became read-only serves all the same; what is not kept is counted as lost.
+            self._log("error", f"predictions are not recorded: {error}")
         if self._plant is not None:
             await self._plant.open(self._recorder, held=self.held)
         await self._service.open(self._listening.dup(), left.connections if left is not None else [])
@@ -221,6 +229,9 @@ class BundleWorker:
     def _record(self, rows: Iterable[Row]) -> None:
         if self._recorder is not None:
             self._recorder.offer_many(rows)
+        else:
+            written, lost = self._recorded
+            self._recorded = (written, lost + sum(1 for _ in rows))
 
     def _report(self, error: BaseException) -> None:
         self._log("error", "".join(traceback.format_exception(error)))
@@ -286,3 +297,9 @@ class BundleWorker:
 def resident_bytes() -> int:
     """Resident memory of this process."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE_BYTES
+
+
+def _is_read_only_disk(error: BaseException) -> bool:
+    """Whether the whole file system refuses writes: a missing permission is a mistake to be told of, not lived with."""
+    cause = error.__cause__ if isinstance(error, ReadOnly) else error
+    return isinstance(cause, OSError) and cause.errno == errno.EROFS

@@ -83,8 +83,8 @@ class Plant:
         if self._intakes is None:
             self._sweeps.offer(frame)
 
-    async def open(self, recorder: Recorder, *, held: bool) -> None:
-        """Connects to the plant. The caller holds the right."""
+    async def open(self, recorder: Recorder | None, *, held: bool) -> None:
+        """Connects to the plant. The caller holds the right. Without a recorder nothing is recorded."""
         self.shadow = None
         work_dir = Path(self._activation.work_dir)
         self._outputs = Outputs.create(

@@ -31,7 +31,8 @@ class PlantRight:
         """Returns holding the right. Raises RightHeld. Holding it already is nothing to do."""
         if self._fd is not None:
             return
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # For reading, which locks as well: on a disk that has become read-only the way back needs the right too.
+        fd = os.open(self._path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         end_s = asyncio.get_running_loop().time() + timeout_s
         try:
             while not _locked(fd):
