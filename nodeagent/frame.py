@@ -74,7 +74,9 @@ def good(
     """A frame of Good values; a value that is not finite is Bad `missing`."""
     array = np.array(values, np.float64)
     frame = Frame(tuple(names), array, np.zeros(len(array), np.uint8), {}, source_us, received_us, blob, source)
-    frame.mark(~np.isfinite(array), BAD, "missing")
+    finite = np.isfinite(array)
+    if not finite.all():
+        frame.mark(~finite, BAD, "missing")
     return frame
 
 

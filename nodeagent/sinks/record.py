@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -88,28 +89,15 @@ class Record:
         self._running = True
 
     def offer(self, outcome: Outcome) -> None:
-        if self._is_left_out(outcome):
-            self.left_out_total += 1
-            return
-        key = self._recorder.offer(
-            Row(
-                wall_us=outcome.wall_us,
-                source_us=outcome.source_us,
-                latency_us=outcome.latency_us,
-                score=outcome.score,
-                label=outcome.label,
-                decision=outcome.decision,
-                quality=outcome.quality,
-                reason=outcome.reason,
-                inputs=self._inputs(outcome),
-                outputs=_bytes(outcome.outputs),
-                context=outcome.context,
-            )
-        )
-        if key:
-            self.delivered_total += 1
-        else:
-            self.dropped_total += 1
+        self.offer_many((outcome,))
+
+    def offer_many(self, outcomes: Sequence[Outcome]) -> None:
+        """As `offer` for outcomes that came together; the recorder takes them at once."""
+        rows = [self._row(outcome) for outcome in outcomes if not self._is_left_out(outcome)]
+        self.left_out_total += len(outcomes) - len(rows)
+        taken = self._recorder.offer_many(rows) if rows else 0
+        self.delivered_total += taken
+        self.dropped_total += len(rows) - taken
 
     async def safe(self) -> None:
         """Nothing: a record moves no machine."""
@@ -129,6 +117,21 @@ class Record:
             delivered_total=self.delivered_total,
             dropped_total=self.dropped_total,
             reason=", ".join(notes),
+        )
+
+    def _row(self, outcome: Outcome) -> Row:
+        return Row(
+            outcome.wall_us,
+            outcome.source_us,
+            outcome.latency_us,
+            outcome.score,
+            outcome.label,
+            outcome.decision,
+            outcome.quality,
+            outcome.reason,
+            self._inputs(outcome),
+            _bytes(outcome.outputs),
+            outcome.context,
         )
 
     def _is_left_out(self, outcome: Outcome) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -14,8 +15,8 @@ from nodeagent.protocol import SinkTelemetry
 class RecorderRow(Protocol):
     """Where records go: store.recorder's Recorder."""
 
-    def offer(self, row: Any) -> int:
-        """The key that the row has got, or 0 when it is lost (and counted)."""
+    def offer_many(self, rows: Iterable[Any]) -> int:
+        """Takes rows in order; how many it took. The others are lost, and counted."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,14 @@ class Sink(Protocol):
 
     def telemetry(self) -> SinkTelemetry:
         """Delivered, waiting, lost."""
+
+
+@runtime_checkable
+class TakesMany(Protocol):
+    """A sink for which outcomes that came together are cheaper together."""
+
+    def offer_many(self, outcomes: Sequence[Outcome]) -> None:
+        """As `offer` for each, in order."""
 
 
 @runtime_checkable

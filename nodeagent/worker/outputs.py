@@ -11,7 +11,7 @@ from nodeagent.pipeline.config import PipelineConfig
 from nodeagent.pipeline.outcome import Outcome
 from nodeagent.protocol import SinkTelemetry
 from nodeagent.sinks.pulse import HasPulse, Pulse
-from nodeagent.sinks.sink import Sink, SinkContext, SinkFailed, WritesBack
+from nodeagent.sinks.sink import Sink, SinkContext, SinkFailed, TakesMany, WritesBack
 
 SAFE_S_MAX: Final = 5.0
 CLOSE_S_MAX: Final = 3.0
@@ -39,6 +39,9 @@ class Outputs:
         """Gives outcomes to every sink that may act; never waits."""
         for word, sink in self._sinks:
             if not self.held or word == RECORDS:
+                if isinstance(sink, TakesMany):
+                    sink.offer_many(outcomes)
+                    continue
                 for outcome in outcomes:
                     sink.offer(outcome)
 

@@ -71,6 +71,7 @@ WHOLE: Final[Mapping[str, Callable[[Floats], Floats]]] = {
     "VarianceSample": lambda values: np.asarray(values.std(axis=0, ddof=1) ** 2, np.float64),
 }
 OF_TIME: Final[Mapping[str, Callable[[Floats, Floats], Floats]]] = {"TimeAverage": time_average}
+SLIDING_VALUES_MAX: Final = 1_000_000
 OF_QUALITY: Final = ("Count", "PercentGood", "PercentBad")
 NAMES: Final = (*PLAIN, *OF_TIME, *OF_QUALITY)
 
@@ -97,32 +98,17 @@ def aggregate(
         return PLAIN[name](values)
 
 
-def sliding(values: Floats, size: int, rows: npt.NDArray[np.intp], names: Sequence[str]) -> npt.NDArray[np.float64]:
+def sliding(values: Floats, size: int, rows: npt.NDArray[np.intp], names: Sequence[str]) -> Floats:
     """For each of `rows` the aggregates of `values[row : row + size]`, of those in WHOLE, where every value counts.
 
-    Adds up in the order in which numpy does along the first axis, so that the results are the same to the last bit.
+    Bit for bit what each window gives alone: one behind another the windows are added up in the same order.
     """
-    if not len(rows):
-        return np.zeros((0, len(names) * values.shape[1]))
-    windows = [values[rows + at] for at in range(size)]
-    made: dict[str, Floats] = {}
-    if {"Average", "StandardDeviationSample", "VarianceSample"} & set(names):
-        made["Average"] = _added(windows) / size
-    if {"StandardDeviationSample", "VarianceSample"} & set(names):
-        squares = [(each - made["Average"]) ** 2 for each in windows]
-        made["StandardDeviationSample"] = np.sqrt(_added(squares) / (size - 1))
-        made["VarianceSample"] = made["StandardDeviationSample"] ** 2
-    if {"Minimum", "Maximum", "Range"} & set(names):
-        made["Minimum"] = np.minimum.reduce(windows)
-        made["Maximum"] = np.maximum.reduce(windows)
-        made["Range"] = made["Maximum"] - made["Minimum"]
-    return np.concatenate([made[name] for name in names], axis=1)
-
-
-def _added(arrays: Sequence[Floats]) -> Floats:
-    if arrays[0].shape[1] == 1:  # numpy adds one column alone pairwise
-        return np.asarray(np.concatenate(arrays, axis=1).sum(axis=1)[:, None], np.float64)
-    total = arrays[0].copy()
-    for each in arrays[1:]:
-        total += each
-    return total
+    width = values.shape[1]
+    at_once = max(1, SLIDING_VALUES_MAX // max(1, size * width))
+    found = np.empty((len(rows), len(names) * width))
+    for at in range(0, len(rows), at_once):
+        windows = values[rows[at : at + at_once] + np.arange(size)[:, None]]
+        if width == 1:  # numpy adds one column alone pairwise, as it does what lies together
+            windows = np.asfortranarray(windows)
+        found[at : at + at_once] = np.concatenate([WHOLE[name](windows) for name in names], axis=1)
+    return found

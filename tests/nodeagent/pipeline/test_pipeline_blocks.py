@@ -72,7 +72,7 @@ INPUTS = '["speed.Average", "dp.Average", "vib.StandardDeviationSample", "dp.lag
 
 
 def sweeps(seed: int) -> list[Frame]:
-    """Random values with some that are missing, repeated, spiked, late, or marked by the source already: few, then many."""
+    """Random values with some that are missing, repeated, spiked, late, or marked already: few, then many."""
     rng = np.random.default_rng(seed)
     values = 1 + 0.1 * rng.standard_normal((SWEEPS, len(NAMES)))
     faults = np.repeat((0.003, 0.1), SWEEPS // 2)[:, None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,10 @@ class Rows:
         self.rows: list[Row] = []
         self.room = room
 
-    def offer(self, row: Row) -> int:
-        if len(self.rows) >= self.room:
-            return 0
-        self.rows.append(row)
-        return len(self.rows)
+    def offer_many(self, rows: Iterable[Row]) -> int:
+        before = len(self.rows)
+        self.rows = [*self.rows, *rows][: self.room]
+        return len(self.rows) - before
 
 
 def outcome(decision: str = "normal", reason: str = "", size: int = 2) -> Outcome:
