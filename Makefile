@@ -26,6 +26,7 @@ check: $(READY)
 	$(BIN)/mypy
 
 demo: $(READY)
+	@scripts/setup-servers mosquitto >/dev/null 2>&1 || true  # without it the demo says so, and takes files
 ifdef HEADLESS
 	@$(BIN)/outstation demo --headless $(HEADLESS)
 else

@@ -40,8 +40,15 @@ class Recorded:
         ]  # fmt: skip
 
     async def records(
-        self, bundle: str, *, after: int | None = None, limit: int | None = None, newest_first: bool = False
+        self,
+        bundle: str,
+        *,
+        after: int | None = None,
+        limit: int | None = None,
+        newest_first: bool = False,
+        context: str | None = None,
     ) -> RecordsPage:
+        assert context is None
         if newest_first:
             return RecordsPage(records=self.records_[-1:])
         first = (after or BOOT - 1) + 1 - BOOT
