@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
-from tests.faults import attacks, cuts, errors, kills, mounts, mutations, power, race, real_agent, upgrades
+from tests.faults import attacks, cuts, errors, kills, mounts, mutations, neighbours, power, race, real_agent, upgrades
 from tests.faults.attack_desk import Desks
 from tests.faults.disk import MEMORY
 
@@ -152,6 +152,13 @@ def run_attacks(folder: Path, _only: str) -> Figures:
     return Figures(tried, words, wrong)
 
 
+def run_neighbours(_folder: Path, _only: str) -> Figures:
+    """What the clients of a good model wait while a hostile one on the same node does its worst."""
+    found, wrong = neighbours.run()
+    words = "times harm was done; the neighbour's p99, quiet to beside it: " + ", ".join(map(str, found))
+    return Figures(sum(one.done for one in found), words, wrong)
+
+
 def run_systemd(folder: Path, only: str) -> Figures:
     """A machine with a systemd of its own: bootstrapped from a console, killed, frozen, rebooted, wiped."""
     report = folder / "report.xml"
@@ -174,6 +181,7 @@ PROGRAMMES: dict[str, tuple[str, Callable[[Path, str], Figures]]] = {
     "planted": ("Bugs put in on purpose", run_planted),
     "errors": ("A disk that refuses, at every call", run_errors),
     "cuts": ("An upload that is cut again and again", run_cuts),
+    "neighbours": ("A hostile model beside a good one", run_neighbours),
     "systemd": ("A real systemd: kill, freeze, reboot, power cut, wipe", run_systemd),
     "kills": ("SIGKILL before and after each commit", run_kills),
 }
