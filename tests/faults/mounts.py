@@ -87,6 +87,10 @@ class Mount:
             _run("umount", "--lazy", str(self.at))
         self._mounted = False
 
+    def sync(self) -> None:
+        """What is written so far stays."""
+        _run("sync", "--file-system", str(self.at))
+
     def power_on(self) -> None:
         """What a boot does after a power cut: the journal is replayed."""
         self.unmount()
@@ -140,7 +144,7 @@ class Bench:
         state = self.mount.at / f"{self.mount.at.name}-{self._number}"
         shutil.copytree(self._base, state)
         (state / "told").symlink_to(self._told(state))
-        _run("sync", "--file-system", str(self.mount.at))
+        self.mount.sync()
         return state
 
     def _live(self, state: Path, life: str, at: int, no_sync: str = "") -> subprocess.CompletedProcess[str]:

@@ -42,7 +42,9 @@ TERMINAL = ("deployment.committed", "deployment.rolled_back")
 
 
 class RaceClock:
-    """`now_us` is where the test put it; wall time is anywhere within ten years."""
+    """`now_us` is where the test put it; wall time is anywhere within ten years, or off by `jump_us`."""
+
+    jump_us: int | None = None
 
     def __init__(self, source: random.Random) -> None:
         self.now_us = 1_000_000
@@ -68,7 +70,8 @@ class RaceClock:
         return self.now_us
 
     def wall_us(self) -> int:
-        return 1_800_000_000_000_000 + self._source.randint(-TEN_YEARS_US, TEN_YEARS_US)
+        jump_us = self._source.randint(-TEN_YEARS_US, TEN_YEARS_US) if self.jump_us is None else self.jump_us
+        return 1_800_000_000_000_000 + jump_us
 
     def boot_id(self) -> str:
         return "boot"
@@ -123,7 +126,7 @@ class Node:
                 log=lambda _level, _source, _text: None,
             )
         )  # fmt: skip
-        self.trial.on_alert = self.trial.on_final = self._heard
+        self.trial.on_alert = self.trial.on_final = self.trial.check_writes = self._heard
 
     async def _heard(self, _what: object) -> None:
         return None
@@ -144,7 +147,8 @@ class Node:
 
 
 @contextlib.asynccontextmanager
-async def _node(state: Path, source: random.Random, *, locked: bool) -> AsyncIterator[Node]:
+async def a_node(state: Path, source: random.Random, *, locked: bool = True) -> AsyncIterator[Node]:
+    """A node with an empty database, its boot's clock standing."""
     Blobs(state).create()
     database = NodeDatabase(state / "node.db", ballast=durable.Ballast(state / "ballast", 1))
     await database.open()
@@ -217,7 +221,7 @@ async def _run(state: Path, trials: int, seed: int, locked: bool) -> tuple[colle
     source = random.Random(seed)
     outcomes: collections.Counter[str] = collections.Counter()
     wrong: list[str] = []
-    async with _node(state, source, locked=locked) as node:
+    async with a_node(state, source, locked=locked) as node:
         for number in range(1, trials + 1):
             id_ = f"d{number}"
             await node.prepare(id_, number)
