@@ -109,7 +109,7 @@ class Poll:
 
     async def _read(self, block: Block, decoder: Decoder, sweep: _Sweep) -> None:
         assert self._link is not None
-        sweep.values[list(block.items)] = decoder.decode(await self._link.read(block))
+        sweep.values[decoder.places] = decoder.decode(await self._link.read(block))
         self._failures.pop(block, None)
 
     async def _prove_another_answers(self, block: Block) -> None:

@@ -154,7 +154,7 @@ def _runs(
 
 
 class Decoder:
-    """Turns the answers of one block into values, all values of one type at once."""
+    """Turns the answers of one block into values, all of one type at once. `places`: of its items among all."""
 
     def __init__(self, items: Sequence[Item], block: Block) -> None:
         self._block = block
@@ -166,10 +166,12 @@ class Decoder:
             (np.array(at), kind, self._indices([items[block.items[place]] for place in at]))
             for kind, at in kinds.items()
         ]
+        self.places = np.array(block.items, np.intp)
         self._scale = np.array([items[at].scale for at in block.items])
         self._offset = np.array([items[at].offset for at in block.items])
+        self._is_scaled = bool((self._scale != 1.0).any() or self._offset.any())
 
-    def decode(self, answer: Sequence[int] | Sequence[bool]) -> Floats:
+    def decode(self, answer: npt.ArrayLike) -> Floats:
         """The values in the order of the block's items; `answer` is registers, or bits of a bit table."""
         values = np.empty(len(self._block.items))
         if self._block.table in ("coil", "discrete"):
@@ -184,7 +186,7 @@ class Decoder:
                     values[at] = registers[indices[:, 0]].astype(np.int64) >> indices[:, 1] & 1
                 else:
                     values[at] = wire[indices].view(TYPES[kind][0])[:, 0]
-        return np.asarray(values * self._scale + self._offset, np.float64)
+        return np.asarray(values * self._scale + self._offset, np.float64) if self._is_scaled else values
 
     def _indices(self, items: Sequence[Item]) -> npt.NDArray[Any]:
         """For each item where its bytes lie in the answer, most significant first; for bits: place and bit."""
