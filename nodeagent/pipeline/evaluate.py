@@ -129,34 +129,34 @@ class Evaluation:
         assert self._by_score is not None
         wall_us, now_us = self._clock.wall_us(), self._clock.boottime_us()
         inputs, outputs = iter(_flat_rows(feeds, None)), iter(_flat_rows(said, OUTPUT_VALUES_MAX))
+        decide, source_us, received_us = self._by_score.scored, block.source_us, block.received_us
         outcomes = []
         for at, quality in enumerate(worst):
             if at not in scores:
                 outcomes.append(self._from_block(block, at, Asked(), about[at]))
                 continue
-            received_us, reason = block.received_us[at], ""
-            if quality != GOOD:
-                reason = self._inputs.quality(block.frame(at))[1]
-            decision = self._last = self._by_score.scored(scores[at], received_us)
-            self._count(block, at, decision, quality, reason)
+            reason = "" if quality == GOOD else self._inputs.quality(block.frame(at))[1]
+            score, label, word, alarm = self._last = decide(scores[at], received_us[at])
+            late_us = max(0, now_us - received_us[at])
             outcomes.append(
                 Outcome(
-                    wall_us, block.source_us[at], max(0, now_us - received_us), decision.score, decision.label,
-                    decision.decision, quality, reason, next(inputs), next(outputs), decision.alarm, about[at],
+                    wall_us, source_us[at], late_us, score, label, word, quality, reason,
+                    next(inputs), next(outputs), alarm, about[at],
                 )
             )  # fmt: skip
+        self._saw(block, worst, scores, outcomes[-1])
         return outcomes
 
-    def _count(self, block: Block, at: int, decision: Decision, quality: int, reason: str) -> None:
-        """As Seen.saw twice; what is shown of a sweep is taken of the last one alone."""
-        if at < len(block) - 1:
-            self.model_seen.frames_total += 1
-            self.decide_seen.frames_total += 1
-            self.model_seen.marked_total += quality != GOOD
-        else:
+    def _saw(self, block: Block, worst: list[int], scores: Mapping[int, float], last: Outcome) -> None:
+        """As Seen.saw for each that was scored; what is shown of a sweep is taken of the last one alone."""
+        self.model_seen.frames_total += len(scores)
+        self.decide_seen.frames_total += len(scores)
+        self.model_seen.marked_total += sum([worst[at] != GOOD for at in scores])
+        at = len(block) - 1
+        if at in scores and self._last is not None:
             frame = block.frame(at)
-            self.model_seen.saw(frame, int(quality != GOOD))
-            self.decide_seen.saw(_as_frame(frame, decision, quality, reason), 0)
+            self.model_seen.show(frame)
+            self.decide_seen.show(_as_frame(frame, self._last, worst[at], last.reason))
 
     def _from_block(self, block: Block, at: int, asked: Asked, about: str) -> Outcome:
         frame = block.frame(at)

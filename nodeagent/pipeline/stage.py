@@ -32,6 +32,10 @@ class Seen:
         """Counts a frame that leaves here. Cheap: text is made when somebody asks."""
         self.frames_total += 1
         self.marked_total += marked
+        self.show(frame)
+
+    def show(self, frame: Frame) -> None:
+        """Keeps what is told of the last frame, and counts none."""
         self._names = frame.names
         self._values = frame.values[:_SHOWN_VALUES].copy()
         self._shape = () if frame.blob is None else frame.blob.shape
@@ -78,6 +82,7 @@ class Stage:
         _, make = registry.step(section.use)
         self.section = section
         self.step: Step = make(section.options, context)
+        self._of_blocks = self.step.apply_block if isinstance(self.step, BlockStep) else None
         self.seen = Seen(name)
         self.key = hashlib.sha256(f"{section.use} {section.options!r} {context.sample_rate_hz}".encode()).hexdigest()
 
@@ -99,8 +104,8 @@ class Stage:
 
     def apply_block(self, block: Block) -> Block | None:
         """As `apply` for each row; a step that knows no blocks gets one row after another."""
-        step = self.step
-        leaving, marked = step.apply_block(block) if isinstance(step, BlockStep) else each_by_itself(step, block)
+        at_once = self._of_blocks
+        leaving, marked = each_by_itself(self.step, block) if at_once is None else at_once(block)
         if leaving is None:
             self.seen.marked_total += marked
         else:
