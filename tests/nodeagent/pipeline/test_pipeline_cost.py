@@ -72,13 +72,20 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
             writer.write(head[:4] + struct.pack(">HBBB", 3 + 2 * count, head[6], head[7], 2 * count) + bytes(2 * count))
     except (asyncio.IncompleteReadError, ConnectionError):
         writer.close()
+        await writer.wait_closed()
 
 
 def test_a_sweep_over_modbus_costs_calls_by_its_requests_and_not_by_its_tags() -> None:
     items = [Item(f"t{at}", address(f"holding:{2 * at}"), "float32", "ABCD") for at in range(TAGS)]
 
     async def scenario() -> int:
-        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        ended = asyncio.Event()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await answer(reader, writer)
+            ended.set()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         poll = Poll(
             items,
@@ -102,9 +109,11 @@ def test_a_sweep_over_modbus_costs_calls_by_its_requests_and_not_by_its_tags() -
             values, reasons = await poll.sweep()
         finally:
             sys.setprofile(None)
-        assert not reasons and np.isfinite(values).all()
+        assert not reasons
+        assert np.isfinite(values).all()
         poll.drop()
         server.close()
+        await ended.wait()
         return count
 
     counted = asyncio.run(scenario())
