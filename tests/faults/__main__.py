@@ -19,13 +19,27 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
-from tests.faults import attacks, cuts, errors, kills, mounts, mutations, neighbours, power, race, real_agent, upgrades
+from tests.faults import (
+    attacks,
+    cuts,
+    errors,
+    kills,
+    mounts,
+    mutations,
+    neighbours,
+    node_power,
+    power,
+    race,
+    real_agent,
+    upgrades,
+)
 from tests.faults.attack_desk import Desks
 from tests.faults.disk import MEMORY
 
 SYSTEMD = Path(__file__).parents[1] / "real" / "long_bootstrap_systemd.py"
 RACES, MUTATIONS, DOUBLES, MOUNT_POINTS = 1_000, 10_000, 80, 120
 UPLOAD_BYTES, UPLOAD_CUTS = 200_000_000, 20
+REAL_NODES = ("kills", "nodes", "cuts")
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 
 
@@ -76,6 +90,20 @@ def run_disks(folder: Path, _only: str) -> Figures:
         return Figures(0, "", [f"NOT RUN: {error}"])
     kinds = " and ".join(mounts.KINDS)
     return Figures(tried, f"power cuts on {kinds}, each recovered twice; {bugs} bugs put in, each found", wrong)
+
+
+def run_nodes(folder: Path, _only: str) -> Figures:
+    """Real nodes on real file systems whose power goes."""
+    tried, wrong, workshop = 0, list[str](), _workshop(folder)
+    try:
+        with real_agent.agents(workshop) as make:
+            for kind in mounts.KINDS:
+                (folder / kind).mkdir()
+                count, found = node_power.run(make, workshop, folder / kind, kind)
+                tried, wrong = tried + count, wrong + found
+    except mounts.NotRun as error:
+        return Figures(0, "", [f"NOT RUN: {error}"])
+    return Figures(tried, f"power cuts under a running node on {' and '.join(mounts.KINDS)}", wrong)
 
 
 def run_cuts(folder: Path, _only: str) -> Figures:
@@ -176,6 +204,7 @@ PROGRAMMES: dict[str, tuple[str, Callable[[Path, str], Figures]]] = {
     "mutations": ("Bundles with something changed in them", run_mutations),
     "power": ("Power cut and kill at every call that changes the disk", run_power),
     "disks": ("Power cut on a real file system, its journal replayed", run_disks),
+    "nodes": ("Power cut of a whole node before and after each commit", run_nodes),
     "upgrades": ("Power cut and kill at every call of the agent's own upgrade", run_upgrades),
     "double": ("A second fault during the recovery from the first", run_double),
     "planted": ("Bugs put in on purpose", run_planted),
@@ -217,7 +246,8 @@ def main() -> int:
     failed = False
     for name in asked.programme or PROGRAMMES:
         began_s = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix="faults-", dir=None if name in ("kills", "cuts") else MEMORY) as folder:
+        where = None if name in REAL_NODES else MEMORY
+        with tempfile.TemporaryDirectory(prefix="faults-", dir=where) as folder:
             figures = PROGRAMMES[name][1](Path(folder), asked.only)
         rows[name] = row(name, figures, time.monotonic() - began_s)
         print(*figures.wrong[:50], rows[name], sep="\n", flush=True)

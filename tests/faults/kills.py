@@ -67,6 +67,7 @@ class Story:
     anchor: ledger.Head = invariants.BEGIN
     heard: str = ""
     told: list[invariants.Told] = dataclasses.field(default_factory=list)
+    cut: Callable[[], None] | None = None  # what takes a whole node's power, of the victim "power"
 
     def revision(self, id_: str) -> int:
         with contextlib.closing(self.agent.database()) as database:
@@ -119,7 +120,10 @@ def _kill_at(story: Story, victim: str) -> None:
     hit.unlink()
     agent = story.agent
     supervisor = agent.supervisor
-    if victim == "all":
+    if victim == "power":
+        assert story.cut is not None
+        story.cut()
+    elif victim == "all":
         agent.kill_all()
     elif victim == "launcher":
         agent.kill(agent.launcher)
