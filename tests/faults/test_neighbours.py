@@ -41,3 +41,19 @@ def test_a_neighbour_that_dies_is_found(pair: neighbours.Pair, monkeypatch: pyte
         neighbours.harmed(pair, "murder")
     neighbours.NODE.eventually(lambda: pair.pid_of("lathe") != first, "the death is seen")
     neighbours.NODE.eventually(lambda: pair.state_of("lathe") == "serving", "the good one serves again")
+
+
+@pytest.mark.parametrize(
+    ("quiet", "beside", "says"),
+    [
+        ([1.0, 1.1, 1.2], [1.1, 1.2, 1.3], ""),
+        ([1.0, 1.1, 1.2], [1.3, 1.4, 1.5], "more than 20% longer"),
+        ([1.0, 3.0, 1.2], [1.0, 3.0, 1.2], "NOT MEASURED"),
+    ],
+)
+def test_a_neighbour_that_waits_longer_is_told_and_so_is_a_machine_that_cannot_measure_it(
+    quiet: list[float], beside: list[float], says: str
+) -> None:
+    told = neighbours.Turns("hang", quiet, beside, 1).judged()
+    assert says in "".join(told)
+    assert bool(told) == bool(says)
