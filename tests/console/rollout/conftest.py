@@ -340,7 +340,7 @@ class Lab:
 
     Book, Console, Killed, Plant, SimDeployment, SimNode = Book, Console, Killed, Plant, SimDeployment, SimNode
     bundle, new, old = BUNDLE, NEW, OLD
-    run_virtual, fact = staticmethod(run_virtual), staticmethod(fact)
+    loop, run_virtual, fact = VirtualLoop, staticmethod(run_virtual), staticmethod(fact)
 
 
 @pytest.fixture(scope="session")
