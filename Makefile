@@ -50,7 +50,7 @@ bench-report: $(READY)
 # Long: every kill, power cut, failing write, cut upload and mutated bundle (docs/reliability.md), then a thousand rollouts.
 faults: $(READY) servers
 	$(BIN)/python -m tests.faults --report docs/reliability.md
-	OUTSTATION_ROLLOUT_SEEDS=1000 $(BIN)/python -m pytest tests/console/rollout/test_rollout_simulation.py -n $(TEST_PROCESSES) --dist load --timeout 0
+	OUTSTATION_ROLLOUT_SEEDS=1000 $(BIN)/python -m pytest tests/console/rollout/test_rollout_simulation.py tests/console/rollout/test_rollout_walk.py -n $(TEST_PROCESSES) --dist load --timeout 0
 
 # An hour of the demo's plant with a fault every 20 s: make soak MINUTES=10
 soak: $(READY) servers
