@@ -13,7 +13,7 @@ from console import backup as backups
 from console import figures
 from console.backup import Backup
 from console.cli import bootstrap
-from console.cli.arguments import add_verb, add_yes
+from console.cli.arguments import add_receipt, add_verb, add_yes
 from console.cli.kit import add_signers
 from console.cli.session import Session
 from console.client.client import AgentClient
@@ -37,6 +37,7 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     replaced.add_argument("--to", default="", metavar="[USER@]HOST[:PORT]", help="where the new box is, if elsewhere")
     replaced.add_argument("--kit", type=Path, required=True, metavar="FILE")
     add_signers(replaced)
+    add_receipt(replaced)
     replaced.add_argument("--allow-signer", type=Path, metavar="FILE", help="who may sign bundles for the node")
     bootstrap.add_wishes(replaced)
     add_yes(replaced)

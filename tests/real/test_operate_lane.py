@@ -41,13 +41,13 @@ NODE = "press-07"
 @pytest.fixture(scope="module")
 def node(standing_lab: Any) -> Iterator[Any]:
     with an_agent(standing_lab) as made:
+        asyncio.run(appears(made.socket.with_name("monitor.sock")))
         yield made
 
 
 @pytest.fixture
 def without_monitor_socket(node: Any) -> Iterator[None]:
     socket = node.socket.with_name("monitor.sock")
-    asyncio.run(appears(socket))
     aside = socket.with_suffix(".aside")
     socket.rename(aside)
     yield

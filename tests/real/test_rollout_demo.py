@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from console.demo.aside import aside
-from console.demo.plan import UNPLUGGED_NODE
+from console.demo.plan import BARE, UNPLUGGED_NODE
 from console.demo.running import running_demo
 from console.fleet.fleet import LiveFleet
 from console.home import Home, address_of
@@ -35,7 +35,7 @@ POLICY = f"""
 name = "pumps"
 [select]
 nodes = ["pump-*"]
-exclude = ["{UNPLUGGED_NODE}"]
+exclude = ["{UNPLUGGED_NODE}", "{BARE.name}"]
 [waves]
 canary = ["pump-01"]
 steps = [2, 3]
@@ -159,7 +159,7 @@ def test_a_rollout_whose_console_is_killed_in_its_second_wave_is_finished_by_the
     assert code == 0, told
     assert [wave["nodes"] for wave in made["plan"]["waves"]] == [["pump-01"], ["pump-02"], ["pump-03"]]
     assert [(out["name"], out["reason"]) for out in made["plan"]["left_out"]] == [
-        (UNPLUGGED_NODE, "the policy excludes it")
+        (name, "the policy excludes it") for name in (UNPLUGGED_NODE, BARE.name)
     ]
     with carried_out(home, made["id"]) as process:
         node = until_in_trial(home, made["id"], 2)
