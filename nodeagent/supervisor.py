@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import sys
 
+from nodeagent.lean import shut_out
+
 if __name__ == "__main__":
-    sys.modules["ssl"] = None  # type: ignore[assignment]  # asyncio does without: 4 MB that a Unix socket never uses
-    sys.modules["_hashlib"] = None  # type: ignore[assignment]  # OpenSSL again, until store/hashing.py needs it
-    sys.modules["typing_extensions"] = None  # type: ignore[assignment]  # msgspec takes it where it is, and has no need
+    shut_out()
 
 # isort: split
 import asyncio

@@ -147,6 +147,16 @@ def test_much_is_hashed_by_openssl_in_a_process_that_was_started_without_it() ->
     assert done.stdout.split() == ["False", "_hashlib", "True"]
 
 
+def test_a_python_whose_hashes_are_all_openssls_keeps_it_and_still_hashes() -> None:
+    code = (
+        "import sys; sys.modules['_md5'] = sys.modules['_sha256'] = sys.modules['_sha2'] = None\n"
+        "from nodeagent.lean import shut_out; shut_out()\n"
+        "import hashlib; print(sys.modules.get('_hashlib') is not None, hashlib.sha256(b'abc').hexdigest()[:8])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout.split(), done.stderr) == (["True", "ba7816bf"], "")
+
+
 def test_an_installed_version_is_what_the_packaging_tools_say() -> None:
     for name in ("outstation", "onnxruntime", "sqlite-utils"):
         assert installed.version(name) == importlib.metadata.version(name)
